@@ -1,0 +1,176 @@
+// One queue of a TUN device: opened, read and written in batches, waited for.
+// Kernel documentation: Documentation/networking/tuntap.rst; drivers/net/tun.c is the implementation.
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "bindings.h"
+
+namespace {
+
+// A queue's descriptor together with the packet memory that JavaScript owns. The references keep that memory
+// alive (and in place: an ArrayBuffer's bytes never move) for as long as JavaScript holds the binding.
+struct BoundSlab {
+  int descriptor;
+  uint8_t* slab;
+  int32_t* lengths;
+  int32_t slot_count;
+  int32_t slot_bytes;
+  int32_t frame_at;
+  napi_ref slab_reference;
+  napi_ref lengths_reference;
+
+  uint8_t* frame(int32_t slot) const {
+    return slab + static_cast<size_t>(slot) * static_cast<size_t>(slot_bytes) + frame_at;
+  }
+};
+
+void release_slab(napi_env env, void* data, void*) {
+  auto* bound = static_cast<BoundSlab*>(data);
+  napi_delete_reference(env, bound->slab_reference);
+  napi_delete_reference(env, bound->lengths_reference);
+  delete bound;
+}
+
+// Signals (a profiler's, for one) must not look like a failure of the device.
+template <typename Call>
+ssize_t retry_interrupted(Call call) {
+  ssize_t result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+}  // namespace
+
+napi_value open_queue(napi_env env, napi_callback_info info) {
+  Arguments<1> arguments(env, info);
+  const std::string name = arguments.text(0);
+  if (!arguments.fit("openQueue(name: string)")) return nullptr;
+  if (name.empty() || name.size() >= IFNAMSIZ) return number(env, -ENAMETOOLONG);
+
+  const int descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) return result_or_errno(env, -1);
+
+  ifreq request = {};
+  request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+  memcpy(request.ifr_name, name.data(), name.size());
+  if (ioctl(descriptor, TUNSETIFF, &request) < 0) {
+    const int failure = errno;
+    close(descriptor);
+    return number(env, -failure);
+  }
+  return number(env, descriptor);
+}
+
+napi_value set_offload(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  const int32_t descriptor = arguments.integer(0);
+  const int32_t flags = arguments.integer(1);
+  if (!arguments.fit("setOffload(descriptor: number, flags: number)")) return nullptr;
+  return result_or_errno(env, ioctl(descriptor, TUNSETOFFLOAD, static_cast<unsigned long>(flags)));
+}
+
+napi_value close_descriptor(napi_env env, napi_callback_info info) {
+  Arguments<1> arguments(env, info);
+  const int32_t descriptor = arguments.integer(0);
+  if (!arguments.fit("closeDescriptor(descriptor: number)")) return nullptr;
+  return result_or_errno(env, close(descriptor));
+}
+
+napi_value bind_slab(napi_env env, napi_callback_info info) {
+  const char* signature =
+      "bindSlab(descriptor: number, slab: ArrayBuffer, lengths: Int32Array, slotBytes: number, frameAt: number)";
+  Arguments<5> arguments(env, info);
+  const int32_t descriptor = arguments.integer(0);
+  const int32_t slot_bytes = arguments.integer(3);
+  const int32_t frame_at = arguments.integer(4);
+  if (!arguments.fit(signature)) return nullptr;
+
+  void* slab = nullptr;
+  size_t slab_bytes = 0;
+  void* lengths = nullptr;
+  size_t slot_count = 0;
+  napi_typedarray_type type = napi_uint8_array;
+  const bool good =
+      napi_get_arraybuffer_info(env, arguments.raw(1), &slab, &slab_bytes) == napi_ok &&
+      napi_get_typedarray_info(env, arguments.raw(2), &type, &slot_count, &lengths, nullptr, nullptr) == napi_ok &&
+      type == napi_int32_array && slot_bytes > 0 && frame_at >= 0 && frame_at < slot_bytes && slot_count > 0 &&
+      slab_bytes == slot_count * static_cast<size_t>(slot_bytes);
+  if (!good) {
+    napi_throw_type_error(env, nullptr, signature);
+    return nullptr;
+  }
+
+  auto* bound = new BoundSlab{descriptor, static_cast<uint8_t*>(slab), static_cast<int32_t*>(lengths),
+                              static_cast<int32_t>(slot_count), slot_bytes, frame_at, nullptr, nullptr};
+  napi_value handle = nullptr;
+  if (napi_create_reference(env, arguments.raw(1), 1, &bound->slab_reference) != napi_ok ||
+      napi_create_reference(env, arguments.raw(2), 1, &bound->lengths_reference) != napi_ok ||
+      napi_create_external(env, bound, release_slab, nullptr, &handle) != napi_ok) {
+    napi_throw_error(env, nullptr, "bindSlab: out of memory");
+    return nullptr;
+  }
+  return handle;
+}
+
+napi_value read_batch(napi_env env, napi_callback_info info) {
+  Arguments<1> arguments(env, info);
+  const BoundSlab* bound = arguments.external<BoundSlab>(0);
+  if (!arguments.fit("readBatch(bound: BoundSlab)")) return nullptr;
+
+  // A TUN read answers exactly one packet (tun_do_read), so a batch is as many reads as there are packets.
+  int32_t count = 0;
+  while (count < bound->slot_count) {
+    const ssize_t length = retry_interrupted([&] {
+      return read(bound->descriptor, bound->frame(count), static_cast<size_t>(bound->slot_bytes - bound->frame_at));
+    });
+    if (length < 0) {
+      if (errno == EAGAIN || count > 0) break;  // what was read goes first; a lasting error comes back next time
+      return result_or_errno(env, -1);
+    }
+    bound->lengths[count++] = static_cast<int32_t>(length);
+  }
+  return number(env, count);
+}
+
+napi_value write_batch(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  const BoundSlab* bound = arguments.external<BoundSlab>(0);
+  const int32_t count = arguments.integer(1);
+  if (!arguments.fit("writeBatch(bound: BoundSlab, count: number)")) return nullptr;
+  if (count < 0 || count > bound->slot_count) return number(env, -EINVAL);
+
+  int32_t written = 0;
+  for (int32_t slot = 0; slot < count; slot++) {
+    const int32_t length = bound->lengths[slot];
+    if (length <= 0 || length > bound->slot_bytes - bound->frame_at) continue;
+    const ssize_t result = retry_interrupted(
+        [&] { return write(bound->descriptor, bound->frame(slot), static_cast<size_t>(length)); });
+    if (result < 0) {
+      bound->lengths[slot] = -errno;  // told per slot: one refused packet must not hide the others
+    } else {
+      written++;
+    }
+  }
+  return number(env, written);
+}
+
+napi_value wait_readable(napi_env env, napi_callback_info info) {
+  Arguments<2> arguments(env, info);
+  const BoundSlab* bound = arguments.external<BoundSlab>(0);
+  const int32_t timeout_ms = arguments.integer(1);
+  if (!arguments.fit("waitReadable(bound: BoundSlab, timeoutMs: number)")) return nullptr;
+  if (timeout_ms < 0) return number(env, -EINVAL);  // never a wait without an upper bound
+
+  pollfd watched = {bound->descriptor, POLLIN, 0};
+  const int ready = poll(&watched, 1, timeout_ms);
+  if (ready < 0 && errno == EINTR) return number(env, 0);
+  return result_or_errno(env, ready);
+}

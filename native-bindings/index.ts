@@ -1,0 +1,128 @@
+/**
+ * The typed face of the native addon, and the only module that loads it.
+ *
+ * JavaScript owns the memory, the addon only makes system calls. Nothing here throws for what the kernel
+ * answers: results are counts (zero or more) or a negative errno, readable with `errnoName`. Sources: the
+ * kernel's Documentation/networking/tuntap.rst, linux/if_tun.h, linux/virtio_net.h; mmap(2), poll(2).
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { getSystemErrorName } from 'node:util';
+
+/** A queue's descriptor tied to the slab that its packets are read into and written from. */
+export type BoundSlab = { readonly brand: 'BoundSlab' };
+
+interface Addon {
+  openQueue(name: string): number;
+  setOffload(descriptor: number, flags: number): number;
+  closeDescriptor(descriptor: number): number;
+  bindSlab(
+    descriptor: number,
+    slab: ArrayBuffer,
+    lengths: Int32Array,
+    slotBytes: number,
+    frameAt: number,
+  ): BoundSlab;
+  readBatch(bound: BoundSlab): number;
+  writeBatch(bound: BoundSlab, count: number): number;
+  waitReadable(bound: BoundSlab, timeoutMs: number): number;
+  mapFile(path: string, bytes: number): ArrayBuffer | number;
+  readonly TUN_F_CSUM: number;
+  readonly TUN_F_TSO4: number;
+  readonly TUN_F_TSO6: number;
+  readonly TUN_F_TSO_ECN: number;
+  readonly TUN_F_USO4: number;
+  readonly TUN_F_USO6: number;
+  readonly VNET_HDR_BYTES: number;
+  readonly VNET_HDR_FLAGS: number;
+  readonly VNET_HDR_GSO_TYPE: number;
+  readonly VNET_HDR_HDR_LEN: number;
+  readonly VNET_HDR_GSO_SIZE: number;
+  readonly VNET_HDR_CSUM_START: number;
+  readonly VNET_HDR_CSUM_OFFSET: number;
+}
+
+// From dist/native-bindings/ to the addon that node-gyp built beside the sources.
+const ADDON = fileURLToPath(new URL('../../native-bindings/build/Release/flowpin.node', import.meta.url));
+const addon = createRequire(import.meta.url)(ADDON) as Addon;
+
+/** What the kernel may hand over unfinished (TUNSETOFFLOAD). Bits of linux/if_tun.h. */
+export const OFFLOAD = {
+  CSUM: addon.TUN_F_CSUM,
+  TSO4: addon.TUN_F_TSO4,
+  TSO6: addon.TUN_F_TSO6,
+  TSO_ECN: addon.TUN_F_TSO_ECN,
+  USO4: addon.TUN_F_USO4,
+  USO6: addon.TUN_F_USO6,
+} as const;
+
+/** `struct virtio_net_hdr` as the addon was compiled with it: its size and its fields' byte offsets. */
+export const NATIVE_VNET_HDR = {
+  BYTES: addon.VNET_HDR_BYTES,
+  FLAGS: addon.VNET_HDR_FLAGS,
+  GSO_TYPE: addon.VNET_HDR_GSO_TYPE,
+  HDR_LEN: addon.VNET_HDR_HDR_LEN,
+  GSO_SIZE: addon.VNET_HDR_GSO_SIZE,
+  CSUM_START: addon.VNET_HDR_CSUM_START,
+  CSUM_OFFSET: addon.VNET_HDR_CSUM_OFFSET,
+} as const;
+
+/**
+ * Opens one more queue of the TUN device `name`, which is made if it is not there: no packet information, a
+ * virtio-net header before each packet, several queues, non-blocking.
+ * @returns the file descriptor, or a negative errno: EACCES/ENOENT/EPERM (no device node, no CAP_NET_ADMIN),
+ *   EINVAL (there is such a device, made with other flags), ENAMETOOLONG (15 bytes at most).
+ */
+export const openQueue = (name: string): number => addon.openQueue(name);
+
+/**
+ * Sets which offloads (bits of `OFFLOAD`) packets read from the device may carry; for the whole device.
+ * @returns 0, or a negative errno: EINVAL when the kernel knows none of a pair (USO needs 6.2).
+ */
+export const setOffload = (descriptor: number, flags: number): number => addon.setOffload(descriptor, flags);
+
+/** Closes a descriptor. @returns 0 or a negative errno. */
+export const closeDescriptor = (descriptor: number): number => addon.closeDescriptor(descriptor);
+
+/**
+ * Ties a queue to packet memory: `lengths.length` slots of `slotBytes` each, a frame (virtio-net header and
+ * packet) beginning `frameAt` bytes into its slot. The slab must be exactly as long as its slots.
+ * @throws TypeError when the shapes do not fit.
+ */
+export const bindSlab = (
+  descriptor: number,
+  slab: ArrayBuffer,
+  lengths: Int32Array,
+  slotBytes: number,
+  frameAt: number,
+): BoundSlab => addon.bindSlab(descriptor, slab, lengths, slotBytes, frameAt);
+
+/**
+ * Reads the packets that wait, up to one a slot, and never blocks. `lengths[i]` becomes the bytes of frame i.
+ * @returns how many frames were read (0: none waited), or a negative errno: EBADFD when the device is gone.
+ */
+export const readBatch = (bound: BoundSlab): number => addon.readBatch(bound);
+
+/**
+ * Writes the first `count` slots in order, skipping those whose length is 0 or less. A frame that the kernel
+ * refuses gets its negative errno into `lengths`; the others go on.
+ * @returns how many frames were written, or a negative errno for wrong use.
+ */
+export const writeBatch = (bound: BoundSlab, count: number): number => addon.writeBatch(bound, count);
+
+/**
+ * Blocks this thread until a packet can be read, for `timeoutMs` milliseconds at most.
+ * @returns 1 (readable, or an error that the next read will tell), 0 (time is up), or a negative errno.
+ */
+export const waitReadable = (bound: BoundSlab, timeoutMs: number): number =>
+  addon.waitReadable(bound, timeoutMs);
+
+/**
+ * Maps the first `bytes` of a file (made, and allocated to that length, if need be) shared and writable.
+ * The memory is unmapped when the ArrayBuffer is collected.
+ * @returns the memory, or a negative errno: ENOSPC when the file system is full, ELOOP for a symbolic link.
+ */
+export const mapFile = (path: string, bytes: number): ArrayBuffer | number => addon.mapFile(path, bytes);
+
+/** The name of a negative errno, e.g. "EPERM". */
+export const errnoName = (result: number): string => getSystemErrorName(result);

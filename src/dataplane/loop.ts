@@ -1,0 +1,37 @@
+/**
+ * One turn of a worker: what is paid once a batch (clock, table generation, system calls, reaping) around what is paid
+ * for each packet (`process`).
+ */
+import type { Device } from '../device/device.js';
+import { COUNTER } from '../table/counters.js';
+import { capture } from './capture.js';
+import type { WorkerContext } from './context.js';
+import { process } from './pipeline.js';
+import { reinject } from './reinject.js';
+
+/** The whole flow table is looked over for expired flows once in this time, a slice every turn. */
+const SWEEP_MS = 10_000;
+/** Entries in one slice at most: about 20 us, so that no packet waits longer for the reaper. */
+const SLICE_MAX = 4096;
+
+/**
+ * Takes one batch through the pipeline.
+ * @param nowMs milliseconds on the monotonic clock
+ * @returns how many packets there were, or a negative errno from the device
+ */
+export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
+  cx.nowSec = Math.floor(nowMs / 1000);
+  const count = capture(cx, device);
+  for (let slot = 0; slot < count; slot++) process(cx, slot);
+  const failure = count > 0 ? reinject(cx, device, count) : 0;
+  reapSlice(cx, nowMs);
+  return failure < 0 ? failure : count;
+}
+
+function reapSlice(cx: WorkerContext, nowMs: number): void {
+  const due = Math.floor(((nowMs - cx.reapedMs) * cx.flows.capacity) / SWEEP_MS);
+  if (due < 1) return;
+  cx.reapedMs = nowMs;
+  if (cx.flows.count === 0) return;
+  cx.counters[COUNTER.FLOWS_REAPED] += cx.flows.reap(cx.nowSec, Math.min(due, SLICE_MAX));
+}

@@ -1,0 +1,66 @@
+/**
+ * The slab: the memory of a batch of packets, one slot each, owned by JavaScript and filled by the device.
+ *
+ *   slot   | 6 bytes | virtio-net header, 10 | IP packet, up to 65535 | unused |
+ *          ^ slotAt  ^ FRAME_AT              ^ PACKET_AT: a multiple of 4, so words and halves are aligned
+ *
+ * A packet is a place in the slab, never an object: steps take a slot number. What `parse` finds out about the
+ * packet in a slot is kept in a record of RECORD.SIZE numbers beside it.
+ */
+import { assert } from '../shared/assert.js';
+import { VNET } from '../wire/virtio-net.js';
+
+export type Slot = number & { readonly brand?: 'slot' };
+
+/** Packets of one batch. */
+export const SLOTS = 64;
+
+const PACKET_BYTES_MAX = 65_535;
+export const PACKET_AT = 16;
+export const FRAME_AT = PACKET_AT - VNET.SIZE;
+
+// An odd number of cache lines: were it a multiple of 4 KiB, the headers of all slots would compete for the same
+// few lines of the first-level cache.
+export const SLOT_BYTES = 64 * 1027;
+
+assert(PACKET_AT % 4 === 0, 'words of a packet are aligned');
+assert(SLOT_BYTES >= PACKET_AT + PACKET_BYTES_MAX, 'the longest packet fits a slot');
+
+export class Slab {
+  readonly buffer = new ArrayBuffer(SLOTS * SLOT_BYTES);
+  readonly bytes = new Uint8Array(this.buffer);
+  readonly halves = new Uint16Array(this.buffer);
+  readonly words = new Int32Array(this.buffer);
+  /** Bytes of each slot's frame (virtio-net header and packet); 0 or less: not to be written. */
+  readonly lengths = new Int32Array(SLOTS);
+}
+
+/** Byte offset of the packet in a slot. */
+export const packetAt = (slot: Slot): number => slot * SLOT_BYTES + PACKET_AT;
+
+/** Byte offset of the virtio-net header in a slot. */
+export const frameAt = (slot: Slot): number => slot * SLOT_BYTES + FRAME_AT;
+
+/** What the steps know about the packet in a slot; offsets into the record of `recordAt(slot)`. */
+export const RECORD = {
+  /** Byte offset of the transport header. */
+  L4: 0,
+  /** Length of the IP packet in bytes. */
+  LENGTH: 1,
+  PROTOCOL: 2,
+  /** Addresses and ports as words. */
+  SRC: 3,
+  DST: 4,
+  PORTS: 5,
+  /** Flag byte of a TCP segment, else 0. */
+  TCP_FLAGS: 6,
+  /** 1 when the transport checksum holds only the pseudo-header sum. */
+  PARTIAL: 7,
+  /** Offset in the service table of the ENDPOINT record that `match` chose. */
+  ENDPOINT: 8,
+  /** Index of the counter that this packet ends in. */
+  OUTCOME: 9,
+  SIZE: 16,
+} as const;
+
+export const recordAt = (slot: Slot): number => slot * RECORD.SIZE;

@@ -1,0 +1,67 @@
+/**
+ * Starts the dataplane workers in piscina's threads and keeps them running. A worker is one task that lasts as long as
+ * the proxy: when it ends by an error, or its thread dies, the task is run again and takes up its queue and its shard.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { Piscina } from 'piscina';
+import { SIGNAL } from '../table/signals.js';
+import type { WorkerStartup } from './worker.js';
+
+/** More failures of one worker within the window are not bad luck: the proxy gives up. */
+const FAILURES_MAX = 5;
+const FAILURE_WINDOW_MS = 10_000;
+const RESTART_DELAY_MS = 50;
+
+export interface SupervisorOptions {
+  readonly workers: number;
+  readonly signals: Int32Array;
+  /** What a worker is started with; asked for again at every restart. Its `tables` port is transferred. */
+  readonly startupOf: (worker: number) => WorkerStartup & { tables: MessagePort };
+  /** A worker failed and is being restarted. */
+  readonly onRestart: (worker: number, failure: Error) => void;
+}
+
+export class Supervisor {
+  private readonly pool: Piscina;
+  private readonly options: SupervisorOptions;
+  private readonly running: Promise<void>[] = [];
+
+  constructor(options: SupervisorOptions) {
+    this.options = options;
+    this.pool = new Piscina({
+      filename: new URL('./worker.js', import.meta.url).href,
+      minThreads: options.workers,
+      maxThreads: options.workers,
+    });
+  }
+
+  /** Starts every worker. @returns a promise that is rejected when a worker fails too often, else resolves after `stop` */
+  run(): Promise<void> {
+    for (let worker = 0; worker < this.options.workers; worker++) this.running.push(this.keepRunning(worker));
+    return Promise.all(this.running).then(() => undefined);
+  }
+
+  /** Tells every worker to return, waits until they have, and ends the threads. */
+  async stop(): Promise<void> {
+    Atomics.store(this.options.signals, SIGNAL.STOP, 1);
+    await Promise.allSettled(this.running);
+    await this.pool.destroy();
+  }
+
+  private async keepRunning(worker: number): Promise<void> {
+    let failures: number[] = [];
+    while (Atomics.load(this.options.signals, SIGNAL.STOP) === 0) {
+      const startup = this.options.startupOf(worker);
+      try {
+        await this.pool.run(startup, { transferList: [startup.tables] });
+      } catch (error) {
+        const failure = error instanceof Error ? error : new Error(String(error));
+        const now = performance.now();
+        failures = [...failures.filter((at) => now - at < FAILURE_WINDOW_MS), now];
+        if (failures.length > FAILURES_MAX) throw failure;
+        this.options.onRestart(worker, failure);
+        await new Promise((resolve) => setTimeout(resolve, RESTART_DELAY_MS));
+      }
+    }
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * The state directory of one device: the journal of host changes, and the files that the dataplane maps.
+ * Everything in it belongs to flowpin and is removed on a clean stop.
+ */
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { EXIT, Failure } from '../shared/failure.js';
+import { type Change, type Command, commandText, runCommands } from './change.js';
+
+interface Journal {
+  /** Who made the changes. */
+  readonly pid: number;
+  /** Start time of that process: a process number can be given out again (proc(5), /proc/PID/stat field 22). */
+  readonly startTime: string;
+  /** What takes the changes back, in the order in which to run it. */
+  readonly undo: readonly Command[];
+}
+
+export class StateDir {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  flowsPath(worker: number): string {
+    return join(this.path, `flows-${worker}`);
+  }
+
+  countersPath(worker: number): string {
+    return join(this.path, `counters-${worker}`);
+  }
+
+  /** Names of the endpoints that have a counter row. */
+  get endpointsPath(): string {
+    return join(this.path, 'endpoints.json');
+  }
+
+  private get journalPath(): string {
+    return join(this.path, 'journal.json');
+  }
+
+  /**
+   * Makes the directory, and takes back what a process that ended without cleaning up has left.
+   * @returns the commands that were run for that, for the log
+   * @throws Failure when another process works with this directory, or it cannot be made
+   */
+  open(): readonly Command[] {
+    try {
+      mkdirSync(this.path, { recursive: true, mode: 0o755 });
+    } catch (error) {
+      throw new Failure(
+        EXIT.HOST,
+        `cannot make the state directory ${this.path} (${(error as Error).message}); give another with --state-dir`,
+      );
+    }
+    const journal = this.readJournal();
+    if (journal === undefined) return [];
+    if (startTimeOf(journal.pid) === journal.startTime) {
+      throw new Failure(
+        EXIT.HOST,
+        `flowpin already runs with ${this.path} (process ${journal.pid}); stop it or give another --tun`,
+      );
+    }
+    // Each on its own: a reboot or a person may have taken some of it back already.
+    for (const command of journal.undo) runCommands([command]);
+    rmSync(this.journalPath);
+    return journal.undo;
+  }
+
+  /**
+   * Writes down how changes are taken back, then makes them. If one fails, those before it are taken back.
+   * @throws Failure naming the command that failed
+   */
+  apply(changes: readonly Change[]): void {
+    this.writeJournal(undoOf(changes));
+    const { done, failure } = runCommands(changes.map(({ apply }) => apply));
+    if (failure === undefined) return;
+    const failed = commandText(changes[done]?.apply);
+    runCommands(undoOf(changes.slice(0, done)));
+    this.remove();
+    throw new Failure(EXIT.HOST, `\`${failed}\` failed: ${failure}; nothing was changed`);
+  }
+
+  /**
+   * Moves a file of the directory aside, so that its place can be laid out anew and nothing is lost.
+   * @returns its new path
+   */
+  setAside(path: string): string {
+    const aside = `${path}.set-aside-${Date.now()}`;
+    renameSync(path, aside);
+    return aside;
+  }
+
+  /** Takes back what `apply` did and removes the directory. @returns what could not be taken back, in words */
+  undo(changes: readonly Change[]): string[] {
+    const problems: string[] = [];
+    for (const command of undoOf(changes)) {
+      const { failure } = runCommands([command]);
+      if (failure !== undefined) problems.push(`\`${commandText(command)}\` failed: ${failure}`);
+    }
+    this.remove();
+    return problems;
+  }
+
+  private remove(): void {
+    rmSync(this.path, { recursive: true, force: true });
+    try {
+      rmdirSync(dirname(this.path)); // /run/flowpin, if no other device has its state there
+    } catch {
+      // not empty, or not ours to remove
+    }
+  }
+
+  private readJournal(): Journal | undefined {
+    let text: string;
+    try {
+      text = readFileSync(this.journalPath, 'utf8');
+    } catch {
+      return undefined;
+    }
+    try {
+      return JSON.parse(text) as Journal;
+    } catch {
+      throw new Failure(
+        EXIT.HOST,
+        `${this.journalPath} is damaged; check \`ip link\` for leftovers, then remove it`,
+      );
+    }
+  }
+
+  private writeJournal(undo: readonly Command[]): void {
+    const journal: Journal = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '', undo };
+    const draft = `${this.journalPath}.new`;
+    writeFileSync(draft, JSON.stringify(journal));
+    renameSync(draft, this.journalPath); // whole or not at all
+  }
+}
+
+const undoOf = (changes: readonly Change[]): Command[] =>
+  changes.flatMap(({ undo }) => (undo === undefined ? [] : [undo])).reverse();
+
+/** @returns when a process began, in ticks since boot, or undefined when there is none of that number */
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Field 2 is the name in brackets and may hold blanks: count from behind it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,23 @@
+/** TCP header, RFC 9293 section 3.1. Byte offsets from the start of the header. */
+export const TCP = {
+  SPORT: 0,
+  DPORT: 2,
+  SEQ: 4,
+  ACK: 8,
+  DATA_OFFSET: 12,
+  FLAGS: 13,
+  WINDOW: 14,
+  CHECK: 16,
+  URGENT: 18,
+  SIZE: 20,
+} as const;
+
+/** Bits of FLAGS. */
+export const TCP_FLAG = { FIN: 0x01, SYN: 0x02, RST: 0x04, PSH: 0x08, ACK: 0x10, URG: 0x20 } as const;
+
+/** Whether a TCP header, options included, lies within [at, end), until DATA_OFFSET is written. */
+export function tcpFits(bytes: Uint8Array, at: number, end: number): boolean {
+  if (end - at < TCP.SIZE) return false;
+  const headerBytes = (bytes[at + TCP.DATA_OFFSET] >>> 4) << 2;
+  return headerBytes >= TCP.SIZE && headerBytes <= end - at;
+}

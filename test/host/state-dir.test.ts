@@ -1,0 +1,85 @@
+/** Applying, taking back and recovering, on settings that do not exist: a failing command needs no privilege. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { type Change, commandText, runCommands, sysctl } from '../../src/host/change.js';
+import { StateDir } from '../../src/host/state-dir.js';
+import { Failure } from '../../src/shared/failure.js';
+
+const impossible: Change = {
+  apply: sysctl('net.flowpin.nothing', '1'),
+  undo: sysctl('net.flowpin.nothing', '0'),
+};
+
+t.test('a change that fails is named, and the directory is gone again', async (t) => {
+  const path = join(t.testdir(), 'state', 'flowpin0');
+  const state = new StateDir(path);
+  t.strictSame(state.open(), []);
+  t.throws(
+    () => state.apply([impossible]),
+    /`sysctl -w net.flowpin.nothing=1` failed: .*; nothing was changed/,
+  );
+  t.equal(existsSync(path), false);
+});
+
+t.test('how changes are taken back is written down before they are made', async (t) => {
+  const path = join(t.testdir(), 'flowpin0');
+  const state = new StateDir(path);
+  state.open();
+  state.apply([]);
+  const journal = JSON.parse(readFileSync(join(path, 'journal.json'), 'utf8')) as { pid: number };
+  t.equal(journal.pid, process.pid);
+  t.strictSame(state.undo([]), []);
+  t.equal(existsSync(path), false);
+});
+
+t.test('what a killed process left is taken back by the next start; flows stay', async (t) => {
+  const path = join(t.testdir(), 'flowpin0');
+  mkdirSync(path);
+  const ended = spawnSync('true').pid;
+  writeFileSync(
+    join(path, 'journal.json'),
+    JSON.stringify({ pid: ended, startTime: '1', undo: [impossible.undo] }),
+  );
+  writeFileSync(join(path, 'flows-0'), 'flows');
+  t.strictSame(new StateDir(path).open().map(commandText), ['sysctl -w net.flowpin.nothing=0']);
+  t.equal(existsSync(join(path, 'journal.json')), false);
+  t.equal(readFileSync(join(path, 'flows-0'), 'utf8'), 'flows');
+});
+
+t.test('a directory that a running process works with is left alone', async (t) => {
+  const path = join(t.testdir(), 'flowpin0');
+  const state = new StateDir(path);
+  state.open();
+  state.apply([]);
+  t.throws(() => new StateDir(path).open(), /already runs with .* \(process \d+\)/);
+  t.equal(existsSync(join(path, 'journal.json')), true);
+});
+
+t.test(
+  'a process number that was given out again is not taken for the one that wrote the journal',
+  async (t) => {
+    const path = join(t.testdir(), 'flowpin0');
+    mkdirSync(path);
+    writeFileSync(join(path, 'journal.json'), JSON.stringify({ pid: process.pid, startTime: '1', undo: [] }));
+    t.strictSame(new StateDir(path).open(), []);
+  },
+);
+
+t.test('a damaged journal stops the start and says what to look at', async (t) => {
+  const dir = t.testdir({ 'journal.json': '{' });
+  t.throws(() => new StateDir(dir).open(), Failure);
+  t.throws(() => new StateDir(dir).open(), /damaged; check `ip link`/);
+});
+
+t.test('a state directory that cannot be made says how to choose another', async (t) => {
+  const file = join(t.testdir({ file: '' }), 'file', 'below');
+  t.throws(() => new StateDir(file).open(), /--state-dir/);
+});
+
+t.test('commands stop at the first that fails', async (t) => {
+  const { done, failure } = runCommands([impossible.apply, impossible.apply]);
+  t.equal(done, 0);
+  t.match(failure, /ENOENT/);
+});
