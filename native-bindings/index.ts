@@ -25,7 +25,9 @@ interface Addon {
   ): BoundSlab;
   readBatch(bound: BoundSlab): number;
   writeBatch(bound: BoundSlab, count: number): number;
-  waitReadable(bound: BoundSlab, timeoutMs: number): number;
+  openWake(): number;
+  wake(descriptor: number): number;
+  waitReadable(bound: BoundSlab, wake: number, timeoutMs: number): number;
   mapFile(path: string, bytes: number): ArrayBuffer | number;
   readonly TUN_F_CSUM: number;
   readonly TUN_F_TSO4: number;
@@ -110,12 +112,19 @@ export const readBatch = (bound: BoundSlab): number => addon.readBatch(bound);
  */
 export const writeBatch = (bound: BoundSlab, count: number): number => addon.writeBatch(bound, count);
 
+/** Makes something that `wake` signals and `waitReadable` listens to (eventfd). @returns a descriptor or a negative errno */
+export const openWake = (): number => addon.openWake();
+
+/** Ends the `waitReadable` that listens to this descriptor, or the next one. @returns 0 or a negative errno */
+export const wake = (descriptor: number): number => addon.wake(descriptor);
+
 /**
- * Blocks this thread until a packet can be read, for `timeoutMs` milliseconds at most.
- * @returns 1 (readable, or an error that the next read will tell), 0 (time is up), or a negative errno.
+ * Blocks this thread until a packet can be read, `wake` is called, or `timeoutMs` milliseconds have passed.
+ * @param wakeDescriptor from `openWake`; -1: nobody wakes
+ * @returns 1 (readable, or an error that the next read will tell), 0 (woken, or time is up), or a negative errno
  */
-export const waitReadable = (bound: BoundSlab, timeoutMs: number): number =>
-  addon.waitReadable(bound, timeoutMs);
+export const waitReadable = (bound: BoundSlab, wakeDescriptor: number, timeoutMs: number): number =>
+  addon.waitReadable(bound, wakeDescriptor, timeoutMs);
 
 /**
  * Maps the first `bytes` of a file (made, and allocated to that length, if need be) shared and writable.

@@ -37,6 +37,7 @@ const ADDON_MODULE = 'native-bindings/index.ts';
 const DEPENDENCY_HOME: Record<string, string> = {
   commander: 'src/cli/', // one file per command
   yaml: 'src/control/sources/', // the parser in one file, the places of its lines in another
+  zod: 'src/control/', // one schema file for manifests, one for the configuration
 };
 
 /** The steps of the packet's way: they run once per packet, so nothing in them may allocate or throw. */

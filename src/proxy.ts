@@ -2,59 +2,123 @@
  * The running proxy: sources -> model -> compile -> publish -> workers, and the host around them. The one file
  * that knows all folders.
  */
-import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
-import { FLOW_CAPACITY, type ProxyConfig } from './config.js';
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { flowCapacityOf, type ProxyConfig } from './config.js';
 import { FLOW_FILE, flowFileProblem } from './conntrack/flow-table.js';
-import { compile, isBalanced } from './control/compile/compile.js';
-import { EndpointIds, type EndpointName } from './control/compile/endpoint-ids.js';
-import { type Frontend, frontendsOf } from './control/compile/frontends.js';
+import { compile } from './control/compile/compile.js';
+import type { Plan } from './control/compile/plan.js';
+import { Registry, type RegistryNames } from './control/compile/registry.js';
+import { proxyOptionsOf } from './control/config/settings.js';
+import { ControlPlane, type Reading } from './control/control-plane.js';
+import type { ProxyOptions } from './control/model/proxy-options.js';
 import { Publisher } from './control/publish/publisher.js';
-import { loadFiles, type SetAside } from './control/sources/file.js';
+import type { SetAside } from './control/sources/file.js';
+import { watchPaths } from './control/sources/watch.js';
+import { SyncRunner } from './control/sync-runner.js';
 import { Supervisor } from './dataplane/supervisor.js';
+import type { PoolWords } from './dataplane/worker.js';
+import { AppliedChanges } from './host/applied-changes.js';
 import type { Change } from './host/change.js';
+import { type HostFacts, localAddresses, localLinks, primaryAddress, readHostFacts } from './host/facts.js';
 import { planHost } from './host/plan.js';
 import { requireNetAdmin } from './host/privilege.js';
 import { StateDir } from './host/state-dir.js';
 import { closeTunQueues, openTunQueues, type TunQueues } from './host/tun-queues.js';
+import { ProxyHealth, serveHealthz } from './observe/health.js';
+import { ServiceHealthServers } from './observe/health-services.js';
+import type { Listener } from './observe/http-listener.js';
+import { monotonicMs } from './shared/clock.js';
 import { EXIT, Failure } from './shared/failure.js';
+import { ENDPOINT_ROWS } from './table/counters.js';
 import { signalsFor } from './table/signals.js';
+import { cidrContains } from './wire/address.js';
+import { FAMILY } from './wire/family.js';
 
 /** One queue and one shard, until the steering program can tell queues apart (see docs/PARITY.md). */
 const WORKERS = 1;
 const START_TIMEOUT_MS = 10_000;
+/** An idle worker looks for a new table every 100 ms. */
+const PUBLISH_TIMEOUT_MS = 2000;
+const AFFINITY_CAPACITY = 1 << 16;
+/** Service ports that take turns on their own; more share the last row. */
+const TURN_ROWS = 1 << 16;
+const FAMILIES = [FAMILY.V4, FAMILY.V6] as const;
 
 /** What is told to the operator while the proxy runs. */
 export interface ProxyEvents {
   setAside(what: SetAside): void;
-  notBalanced(frontend: Frontend): void;
   warning(message: string): void;
+  /** A change of Services, or of the host's addresses, is in force. */
+  synced(what: Synced): void;
 }
 
-export interface Services {
-  /** What is compiled and routed. */
-  readonly frontends: readonly Frontend[];
-  /** Addresses of the frontends, each once. */
-  readonly vips: readonly string[];
+export interface Synced {
+  /** Of the table that the workers have now. */
+  readonly generation: number;
+  /** "namespace/name" of the Services that are not what they were. */
+  readonly services: readonly string[];
+  /** Changes made to the host, and taken back. */
+  readonly hostChanges: { readonly made: number; readonly removed: number };
+  /** From the reading of the files until every worker has the table. */
+  readonly tookMs: number;
 }
 
-/** Reads the manifests and reports what cannot be served. @throws nothing: bad input is set aside */
-export function loadServices(files: readonly string[], events: ProxyEvents): Services {
-  const { frontends, setAside } = frontendsOf(loadFiles([...files]));
-  for (const what of setAside) events.setAside(what);
-  for (const frontend of frontends) if (!isBalanced(frontend)) events.notBalanced(frontend);
-  const balanced = frontends.filter(isBalanced);
-  return { frontends: balanced, vips: [...new Set(balanced.map(({ address }) => address))] };
+/** What the proxy is asked to do, before it does anything. */
+export class Services {
+  readonly config: ProxyConfig;
+  readonly options: ProxyOptions;
+  readonly plan: Plan;
+  private readonly controlPlane: ControlPlane;
+
+  /** Reads the manifests and reports what cannot be served. @throws nothing: bad input is set aside */
+  constructor(config: ProxyConfig, events: ProxyEvents) {
+    this.config = config;
+    this.options = optionsNow(config);
+    this.controlPlane = new ControlPlane(config.files, this.options);
+    const reading = this.controlPlane.read();
+    report(reading, events);
+    this.plan = reading.plan;
+  }
+
+  /** Reads what has changed since. */
+  read(): Reading {
+    return this.controlPlane.read();
+  }
+
+  /** What `startProxy` would change on the host. */
+  plannedChanges(): Change[] {
+    return planHost(this.config, this.plan, this.options, readHostFacts(this.config.tun));
+  }
 }
 
-/** What `startProxy` would change on the host. */
-export const plannedChanges = (config: ProxyConfig, services: Services): Change[] =>
-  planHost(config.tun, config.snatPool, services.vips);
+/** With the addresses that this host has now. */
+function optionsNow({ settings, tun, snatPools }: ProxyConfig): ProxyOptions {
+  const node = {
+    hostname: hostname(),
+    addresses: localAddresses(tun),
+    links: localLinks(tun),
+    primary: { IPv4: primaryAddress('IPv4', tun) ?? '', IPv6: primaryAddress('IPv6', tun) ?? '' },
+  };
+  return proxyOptionsOf(
+    settings,
+    node,
+    snatPools.map(({ own }) => own),
+  );
+}
+
+function report({ newlySetAside, newlyKept }: Reading, events: ProxyEvents): void {
+  for (const what of newlySetAside) events.setAside(what);
+  for (const message of newlyKept) events.warning(message);
+}
 
 export interface RunningProxy {
   readonly workers: number;
   readonly offloads: string;
   /** Rejected when the dataplane fails for good; resolves after `stop`. */
   readonly ended: Promise<void>;
+  /** Looks at the files at once. */
+  reload(): void;
   /** Stops the workers and takes back every change to the host. @returns what could not be taken back */
   stop(): Promise<string[]>;
 }
@@ -63,47 +127,165 @@ export interface RunningProxy {
  * Brings the proxy up; when it resolves, packets flow.
  * @throws Failure, with everything taken back
  */
-export async function startProxy(
-  config: ProxyConfig,
-  services: Services,
-  events: ProxyEvents,
-): Promise<RunningProxy> {
+export async function startProxy(services: Services, events: ProxyEvents): Promise<RunningProxy> {
   requireNetAdmin();
+  const { config } = services;
+  const { settings } = config;
   const state = new StateDir(config.stateDir);
   const leftovers = state.open();
   if (leftovers.length > 0)
     events.warning('took back what an earlier flowpin left behind when it was killed');
-  for (let worker = 0; worker < WORKERS; worker++) setAsideForeignFlows(state, worker, events);
+  const flowCapacity = flowCapacityOf(settings.conntrack, WORKERS);
+  setAsideForeignFlows(state, flowCapacity, events);
 
-  const ids = new EndpointIds(earlierEndpoints(state));
-  const table = compile(services.frontends, ids);
-  writeFileSync(state.endpointsPath, JSON.stringify(ids.list()));
-
-  const changes = plannedChanges(config, services);
-  state.apply(changes);
+  // After the leftovers are gone, and before the first change: what is put back is what is found now.
+  const facts = readHostFacts(config.tun);
+  warnWithoutIPv6(services.plan, facts, events);
+  const turns = new Int32Array(new SharedArrayBuffer(TURN_ROWS * 4));
+  const registry = new Registry(turns, config.seed, earlierNames(state));
+  const changes = planHost(config, services.plan, services.options, facts);
+  const host = new AppliedChanges(state);
+  for (const problem of host.add(changes).problems) events.warning(problem);
+  const health = new ProxyHealth(2 * settings.syncPeriodMs);
+  const serviceHealth = new ServiceHealthServers(health);
   let dataplane: Dataplane | undefined;
+  let healthz: Listener | undefined;
   try {
-    dataplane = await startDataplane(config, state, table, events);
+    const table = compileNow(services.plan, services.options, registry);
+    writeNames(state, registry);
+    dataplane = await startDataplane(config, state, table, { flowCapacity, turns }, events);
+    healthz = await startHealthz(config, health, events);
   } catch (error) {
-    const problems = state.undo(changes);
-    for (const problem of problems) events.warning(problem);
+    if (dataplane !== undefined) await stopDataplane(dataplane);
+    for (const problem of host.undo()) events.warning(problem);
     throw error instanceof Failure
       ? error
       : new Failure(EXIT.HOST, `the dataplane did not start: ${(error as Error).message}`);
   }
-  const { queues, supervisor, publisher, ended } = dataplane;
+  const sync = new Syncer({
+    services,
+    state,
+    facts,
+    registry,
+    host,
+    health,
+    serviceHealth,
+    publisher: dataplane.publisher,
+    events,
+  });
+  await sync.serveHealth(services.plan, services.options);
+
+  const runner: SyncRunner = new SyncRunner(() => sync.run(runner), {
+    minIntervalMs: settings.minSyncPeriodMs,
+    maxIntervalMs: settings.syncPeriodMs,
+    onFailure: (error) =>
+      events.warning(`a change is not in force yet and will be tried again: ${error.message}`),
+  });
+  const reload = (): void => {
+    health.queued();
+    runner.request();
+  };
+  const watching = watchPaths(config.files, reload);
+  runner.request(); // what changed between the first reading and the watch
+  const started = dataplane;
   return {
     workers: WORKERS,
-    offloads: queues.offloads,
-    ended,
+    offloads: dataplane.queues.offloads,
+    ended: dataplane.ended,
+    reload,
     async stop() {
-      await supervisor.stop();
-      publisher.close();
-      closeTunQueues(queues.descriptors);
-      return state.undo(changes);
+      watching.close();
+      await runner.stop();
+      await Promise.all([healthz?.close(), serviceHealth.close()]);
+      await stopDataplane(started);
+      return host.undo();
     },
   };
 }
+
+/** Everything that a change of Services or of the host's addresses passes through. */
+interface SyncParts {
+  readonly services: Services;
+  readonly state: StateDir;
+  readonly facts: HostFacts;
+  readonly registry: Registry;
+  readonly host: AppliedChanges;
+  readonly health: ProxyHealth;
+  readonly serviceHealth: ServiceHealthServers;
+  readonly publisher: Publisher;
+  readonly events: ProxyEvents;
+}
+
+class Syncer {
+  private readonly parts: SyncParts;
+  /** Problems that are told once and not at every run. */
+  private told: ReadonlySet<string> = new Set();
+  private unreported = new Set<string>();
+
+  constructor(parts: SyncParts) {
+    this.parts = parts;
+  }
+
+  /**
+   * Brings what the files say into force: routes first, so that no packet of a new Service misses the device; then the
+   * table, to all workers at once; then the routes of what is gone.
+   */
+  async run(runner: SyncRunner): Promise<void> {
+    const { services, state, facts, registry, host, publisher, health, events } = this.parts;
+    const startMs = performance.now();
+    const reading = services.read();
+    report(reading, events);
+    const { plan } = reading;
+    // A run that fails must not make the next one forget what there is to tell.
+    for (const service of reading.updatedServices) this.unreported.add(service);
+    const options = optionsNow(services.config);
+    const wanted = planHost(services.config, plan, options, facts);
+    const repaired = reading.changed ? 0 : host.repair();
+    if (repaired > 0) events.warning(`put back ${repaired} routes and rules that somebody had taken away`);
+    const added = host.add(wanted);
+    const table = compileNow(plan, options, registry);
+    writeNames(state, registry);
+    const isNew = !sameBytes(table, publisher.table);
+    if (isNew) {
+      publisher.publish(table);
+      await publisher.seen(PUBLISH_TIMEOUT_MS);
+    }
+    const removed = host.removeOthers(wanted);
+    const problems = [...added.problems, ...removed.problems, ...(await this.serveHealth(plan, options))];
+    this.tell(problems);
+    health.updated();
+    if (reading.againMs > 0) runner.request(reading.againMs);
+    const hostChanges = { made: added.made, removed: removed.removed };
+    if (!isNew && this.unreported.size === 0 && hostChanges.made + hostChanges.removed === 0) return;
+    events.synced({
+      generation: publisher.generation,
+      services: [...this.unreported].sort(),
+      hostChanges,
+      tookMs: performance.now() - startMs,
+    });
+    this.unreported = new Set();
+  }
+
+  /** @returns what cannot be served, in words */
+  serveHealth({ healthChecks }: Plan, { nodePortAddresses, nodeIPs }: ProxyOptions): Promise<string[]> {
+    const own = new Set(this.parts.services.config.snatPools.map((pool) => pool.own));
+    const hosts = nodeIPs.filter(
+      (address) => !own.has(address) && nodePortAddresses?.some((cidr) => cidrContains(cidr, address)),
+    );
+    return this.parts.serviceHealth.sync(healthChecks, nodePortAddresses === null ? ['::'] : hosts);
+  }
+
+  private tell(problems: readonly string[]): void {
+    for (const problem of problems) if (!this.told.has(problem)) this.parts.events.warning(problem);
+    this.told = new Set(problems);
+  }
+}
+
+const compileNow = (plan: Plan, options: ProxyOptions, registry: Registry): SharedArrayBuffer =>
+  compile(plan, options, registry, Math.floor(monotonicMs() / 1000));
+
+const sameBytes = (a: SharedArrayBuffer, b: SharedArrayBuffer): boolean =>
+  Buffer.from(a).equals(Buffer.from(b));
 
 interface Dataplane {
   readonly queues: TunQueues;
@@ -116,58 +298,116 @@ async function startDataplane(
   config: ProxyConfig,
   state: StateDir,
   table: SharedArrayBuffer,
+  { flowCapacity, turns }: { flowCapacity: number; turns: Int32Array },
   events: ProxyEvents,
 ): Promise<Dataplane> {
   const queues = openTunQueues(config.tun, WORKERS);
   const signals = signalsFor(WORKERS);
-  const publisher = new Publisher(signals, table);
-  const { addresses, network, mask } = config.snatPool;
-  const supervisor = new Supervisor({
+  const publisher = new Publisher(signals, table, () => supervisor.wake());
+  const perEndpoint = (): Int32Array => new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));
+  const active = perEndpoint();
+  const penalties = perEndpoint();
+  const supervisor: Supervisor = new Supervisor({
     workers: WORKERS,
     signals,
     startupOf: (worker) => ({
       worker,
-      descriptor: queues.descriptors[worker],
+      descriptor: queues.descriptors[worker] ?? -1,
       signals,
       ...publisher.connect(worker),
-      flowsPath: state.flowsPath(worker),
-      flowCapacity: FLOW_CAPACITY,
+      flowsPaths: FAMILIES.map((family) => state.flowsPath(worker, family)),
+      flowCapacity,
       countersPath: state.countersPath(worker),
+      affinityPath: state.affinityPath,
+      affinityCapacity: AFFINITY_CAPACITY,
+      turns,
+      active,
+      penalties,
       seed: config.seed,
-      snatPool: { addresses, network, mask },
+      snatPools: FAMILIES.map((family) => poolWords(config, family)),
     }),
     onRestart: (worker, failure) => events.warning(`worker ${worker} is restarted: ${failure.message}`),
   });
   const ended = supervisor.run();
+  const dataplane = { queues, supervisor, publisher, ended };
   try {
     await Promise.race([publisher.seen(START_TIMEOUT_MS), ended]);
   } catch (error) {
     ended.catch(() => {}); // the reason is being reported already
-    await supervisor.stop();
-    publisher.close();
-    closeTunQueues(queues.descriptors);
+    await stopDataplane(dataplane);
     throw error;
   }
-  return { queues, supervisor, publisher, ended };
+  return dataplane;
+}
+
+async function stopDataplane({ supervisor, publisher, queues }: Dataplane): Promise<void> {
+  await supervisor.stop();
+  publisher.close();
+  closeTunQueues(queues.descriptors);
+}
+
+/** Of a family without a pool: none, with which nothing is masqueraded. */
+function poolWords({ snatPools }: ProxyConfig, family: number): PoolWords {
+  const pool = snatPools.find((pool) => (pool.family === 'IPv4' ? FAMILY.V4 : FAMILY.V6) === family);
+  const none = new Int32Array(0);
+  if (pool === undefined) return { addresses: none, network: none, mask: none };
+  const { addresses, network, mask } = pool;
+  return { addresses, network, mask };
+}
+
+async function startHealthz(
+  { settings }: ProxyConfig,
+  health: ProxyHealth,
+  events: ProxyEvents,
+): Promise<Listener | undefined> {
+  const { healthzBindAddress: at, bindAddressHardFail } = settings;
+  if (at === null) return undefined;
+  try {
+    return await serveHealthz(health, at.host, at.port);
+  } catch (error) {
+    const message = `/healthz is not answered: ${(error as Error).message}; --healthz-bind-address chooses another place`;
+    if (bindAddressHardFail) throw new Failure(EXIT.HOST, message);
+    events.warning(message);
+    return undefined;
+  }
+}
+
+function warnWithoutIPv6(plan: Plan, facts: HostFacts, events: ProxyEvents): void {
+  if (facts.IPv6 !== null || !plan.ports.some(({ servicePort }) => servicePort.family === 'IPv6')) return;
+  events.warning('IPv6 is switched off on this host: the IPv6 addresses of Services are not balanced');
 }
 
 /** A flows file that is not ours, or of another version or size, must not stop the start, nor be overwritten. */
-function setAsideForeignFlows(state: StateDir, worker: number, events: ProxyEvents): void {
-  const path = state.flowsPath(worker);
-  if (!existsSync(path)) return;
-  const header = Buffer.alloc(FLOW_FILE.BYTES);
-  const file = openSync(path, 'r');
-  readSync(file, header);
-  closeSync(file);
-  const problem = flowFileProblem(new Int32Array(new Uint8Array(header).buffer), FLOW_CAPACITY);
-  if (problem === null) return;
-  events.warning(`${path}: ${problem}; kept as ${state.setAside(path)}, beginning with no flows`);
+function setAsideForeignFlows(state: StateDir, capacity: number, events: ProxyEvents): void {
+  for (let worker = 0; worker < WORKERS; worker++) {
+    for (const family of FAMILIES) {
+      const path = state.flowsPath(worker, family);
+      if (!existsSync(path)) continue;
+      const header = Buffer.alloc(FLOW_FILE.BYTES);
+      const file = openSync(path, 'r');
+      readSync(file, header);
+      closeSync(file);
+      const problem = flowFileProblem(new Int32Array(new Uint8Array(header).buffer), family, capacity);
+      if (problem !== null)
+        events.warning(`${path}: ${problem}; kept as ${state.setAside(path)}, beginning with no flows`);
+    }
+  }
 }
 
-function earlierEndpoints(state: StateDir): EndpointName[] {
-  try {
-    return JSON.parse(readFileSync(state.endpointsPath, 'utf8')) as EndpointName[];
-  } catch {
-    return []; // none yet, or damaged: only the attribution of old counts is lost
-  }
+/** The names behind counter rows and turns. None yet, or damaged: only the attribution of old counts is lost. */
+function earlierNames(state: StateDir): RegistryNames {
+  const list = <Item>(path: string): Item[] => {
+    try {
+      return JSON.parse(readFileSync(path, 'utf8')) as Item[];
+    } catch {
+      return [];
+    }
+  };
+  return { endpoints: list(state.endpointsPath), ports: list(state.portsPath) };
+}
+
+function writeNames(state: StateDir, registry: Registry): void {
+  const { endpoints, ports } = registry.snapshot();
+  state.writeList(state.endpointsPath, endpoints);
+  state.writeList(state.portsPath, ports);
 }

@@ -37,6 +37,8 @@ NAPI_MODULE_INIT() {
                     set_function(env, exports, "bindSlab", bind_slab) &&
                     set_function(env, exports, "readBatch", read_batch) &&
                     set_function(env, exports, "writeBatch", write_batch) &&
+                    set_function(env, exports, "openWake", open_wake) &&
+                    set_function(env, exports, "wake", wake) &&
                     set_function(env, exports, "waitReadable", wait_readable) &&
                     set_function(env, exports, "mapFile", map_file) &&
                     set_number(env, exports, "TUN_F_CSUM", TUN_F_CSUM) &&

@@ -55,7 +55,7 @@ class Arguments {
 
  private:
   napi_env env_;
-  napi_value values_[Count] = {};
+  napi_value values_[Count + 1] = {};  // an array of none is not C++
   bool good_ = false;
 };
 

@@ -9,5 +9,7 @@ napi_value close_descriptor(napi_env env, napi_callback_info info);
 napi_value bind_slab(napi_env env, napi_callback_info info);
 napi_value read_batch(napi_env env, napi_callback_info info);
 napi_value write_batch(napi_env env, napi_callback_info info);
+napi_value open_wake(napi_env env, napi_callback_info info);
+napi_value wake(napi_env env, napi_callback_info info);
 napi_value wait_readable(napi_env env, napi_callback_info info);
 napi_value map_file(napi_env env, napi_callback_info info);

@@ -4,6 +4,7 @@
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -162,15 +163,33 @@ napi_value write_batch(napi_env env, napi_callback_info info) {
   return number(env, written);
 }
 
+napi_value open_wake(napi_env env, napi_callback_info info) {
+  Arguments<0> arguments(env, info);
+  if (!arguments.fit("openWake()")) return nullptr;
+  return result_or_errno(env, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+}
+
+napi_value wake(napi_env env, napi_callback_info info) {
+  Arguments<1> arguments(env, info);
+  const int32_t descriptor = arguments.integer(0);
+  if (!arguments.fit("wake(descriptor: number)")) return nullptr;
+  return result_or_errno(env, eventfd_write(descriptor, 1));
+}
+
 napi_value wait_readable(napi_env env, napi_callback_info info) {
-  Arguments<2> arguments(env, info);
+  Arguments<3> arguments(env, info);
   const BoundSlab* bound = arguments.external<BoundSlab>(0);
-  const int32_t timeout_ms = arguments.integer(1);
-  if (!arguments.fit("waitReadable(bound: BoundSlab, timeoutMs: number)")) return nullptr;
+  const int32_t wake_descriptor = arguments.integer(1);
+  const int32_t timeout_ms = arguments.integer(2);
+  if (!arguments.fit("waitReadable(bound: BoundSlab, wake: number, timeoutMs: number)")) return nullptr;
   if (timeout_ms < 0) return number(env, -EINVAL);  // never a wait without an upper bound
 
-  pollfd watched = {bound->descriptor, POLLIN, 0};
-  const int ready = poll(&watched, 1, timeout_ms);
-  if (ready < 0 && errno == EINTR) return number(env, 0);
-  return result_or_errno(env, ready);
+  pollfd watched[] = {{bound->descriptor, POLLIN, 0}, {wake_descriptor, POLLIN, 0}};
+  const int ready = poll(watched, 2, timeout_ms);
+  if (ready < 0) return errno == EINTR ? number(env, 0) : result_or_errno(env, ready);
+  if (watched[1].revents & POLLIN) {
+    eventfd_t calls;
+    eventfd_read(wake_descriptor, &calls);  // all of them are answered by being awake
+  }
+  return number(env, watched[0].revents != 0);
 }

@@ -4,6 +4,8 @@ import { Command, CommanderError } from 'commander';
 import { EXIT, Failure } from '../shared/failure.js';
 import { checkCommand } from './check.js';
 import { demoCommand } from './demo.js';
+import { exportCommand } from './export.js';
+import { throwsOnMisuse } from './misuse.js';
 import { upCommand } from './up.js';
 
 const packageJson = new URL('../../../package.json', import.meta.url);
@@ -14,17 +16,15 @@ const program = new Command('flowpin')
     'Kubernetes Service load balancer in userspace: packets from a TUN device, every flow pinned to its endpoint',
   )
   .version(version)
-  .exitOverride()
-  .showHelpAfterError('(--help shows what is understood)')
   .addCommand(upCommand())
   .addCommand(demoCommand())
   .addCommand(checkCommand())
+  .addCommand(exportCommand())
   .addHelpText(
     'after',
     '\nExit codes: 0 done, 1 not so, 2 wrong usage, 3 missing privilege or device, 4 host or runtime failure',
   );
-for (const command of program.commands)
-  command.exitOverride().showHelpAfterError('(--help shows what is understood)');
+throwsOnMisuse(program);
 
 // `flowpin check | head`: with its reader gone there is nobody left to show anything to.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

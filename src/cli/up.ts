@@ -1,20 +1,21 @@
 /** `flowpin up`: balances Services on this host until it is told to stop. */
-import { Command, InvalidArgumentError } from 'commander';
-import { DEFAULT_SNAT_POOL, DEFAULT_TUN, defaultStateDir, type ProxyConfig } from '../config.js';
-import { servicePortNameText } from '../control/model/service-port-name.js';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_SNAT_POOLS, DEFAULT_TUN, defaultStateDir, type ProxyConfig } from '../config.js';
 import { remarkText } from '../control/sources/origin.js';
+import { undoAtStop } from '../host/applied-changes.js';
 import { commandText } from '../host/change.js';
 import { type SnatPool, snatPoolOf } from '../host/snat-pool.js';
-import { loadServices, type ProxyEvents, plannedChanges, type Services, startProxy } from '../proxy.js';
+import { type ProxyEvents, Services, type Synced, startProxy } from '../proxy.js';
 import { EXIT, Failure } from '../shared/failure.js';
 import { parseCidr } from '../wire/address.js';
 import { createLogger, type Logger } from './log.js';
 import { filenameOption } from './manifests.js';
+import { healthzOption, type ProxyFlags, settingsFrom, withProxyFlags } from './proxy-flags.js';
 
-interface UpOptions {
+interface UpOptions extends ProxyFlags {
   filename: string[];
   tun: string;
-  snatPool: SnatPool;
+  snatPool: readonly SnatPool[];
   stateDir?: string;
   seed: number;
   dryRun?: true;
@@ -22,58 +23,76 @@ interface UpOptions {
 }
 
 export function upCommand(): Command {
-  return new Command('up')
-    .description('balance Services on this host until SIGINT or SIGTERM, then leave it as it was')
-    .addOption(filenameOption())
+  return withProxyFlags(
+    new Command('up')
+      .description('balance Services on this host until SIGINT or SIGTERM, then leave it as it was')
+      .addOption(filenameOption()),
+  )
     .option('--tun <name>', 'name of the TUN device', parseTunName, DEFAULT_TUN)
-    .option(
-      '--snat-pool <cidr>',
-      'addresses that connections are masqueraded to',
-      parseSnatPool,
-      parseSnatPool(DEFAULT_SNAT_POOL),
+    .addOption(
+      new Option(
+        '--snat-pool <cidrs>',
+        'addresses that connections are masqueraded to, one CIDR of each family',
+      )
+        .argParser(parseSnatPools)
+        .default(parseSnatPools(''), DEFAULT_SNAT_POOLS.join(',')),
     )
     .option(
       '--state-dir <dir>',
       'flows, counters and the journal of host changes (default: /run/flowpin/<tun>)',
     )
-    .option('--seed <number>', 'seed of every random choice', parseSeed, Math.floor(Math.random() * 2 ** 32))
+    .addOption(healthzOption())
+    .addOption(
+      new Option('--seed <number>', 'seed of every random choice')
+        .argParser(parseSeed)
+        .default(Math.floor(Math.random() * 2 ** 32), 'drawn, and told by `ready`'),
+    )
     .option('--dry-run', 'print the commands that would change the host, and change nothing')
     .option('--json', 'machine-readable output')
     .action(up)
     .addHelpText(
       'after',
       `
+The manifests are watched: what is saved applies. SIGHUP reads them at once.
+
 Examples:
   $ sudo flowpin up -f examples/httpenv.yaml
   $ kubectl get services,endpointslices -A -o yaml > services.yaml && sudo flowpin up -f services.yaml
+  $ sudo flowpin up -f manifests/ --config /var/lib/kube-proxy/config.conf
   $ flowpin up -f services.yaml --dry-run`,
     );
 }
 
 async function up(options: UpOptions): Promise<void> {
   const log = createLogger(options.json === true);
+  const { settings, warnings } = settingsFrom(options);
   const config: ProxyConfig = Object.freeze({
     files: options.filename,
     tun: options.tun,
-    snatPool: options.snatPool,
+    snatPools: options.snatPool,
     stateDir: options.stateDir ?? defaultStateDir(options.tun),
     seed: options.seed,
+    settings,
   });
-  const events = reportTo(log);
-  const services = loadServices(config.files, events);
-  if (services.frontends.length === 0) {
+  for (const warning of warnings) log.warn(warning);
+  const services = new Services(config, reportTo(log));
+  if (services.plan.ports.length === 0) {
     throw new Failure(EXIT.NO, `no Service with a ClusterIP to balance in ${config.files.join(', ')}`);
   }
-  if (options.dryRun) return printPlan(config, services, options.json === true);
+  if (options.dryRun) return printPlan(services, options.json === true);
 
-  const proxy = await startProxy(config, services, events);
-  log.info(
-    `masquerading every connection from ${config.snatPool.cidr}: endpoints see these addresses as clients`,
-  );
-  printReady(config, services, proxy.workers, proxy.offloads, options.json === true);
+  const stop = stopSignal();
+  const proxy = await startProxy(services, reportTo(log));
+  process.on('SIGHUP', () => proxy.reload());
+  if (services.options.clusterCIDRs.length === 0) {
+    const pools = config.snatPools.map(({ cidr }) => cidr).join(' and ');
+    log.info(
+      `masquerading every connection to ${pools}: endpoints see these addresses as clients, unless --cluster-cidr says which are pods`,
+    );
+  }
+  printReady(services, proxy.workers, proxy.offloads, options.json === true);
 
-  const signal = stopSignal();
-  const reason = await Promise.race([signal, proxy.ended.catch((error: Error) => error)]);
+  const reason = await Promise.race([stop, proxy.ended.catch((error: Error) => error)]);
   const problems = await proxy.stop();
   for (const problem of problems) log.error(problem);
   if (reason instanceof Error) throw new Failure(EXIT.HOST, `the dataplane failed: ${reason.message}`);
@@ -99,40 +118,42 @@ function stopSignal(): Promise<string> {
 function reportTo(log: Logger): ProxyEvents {
   return {
     setAside: (what) => log.warn(`set aside: ${remarkText(what)}`),
-    notBalanced: ({ servicePort, address, port, protocol }) =>
-      log.warn(
-        `not balanced yet: ${servicePortNameText(servicePort)} ${address} ${port}/${protocol} (IPv4 TCP and UDP only)`,
-      ),
     warning: (message) => log.warn(message),
+    synced: (what) => log.info(syncedText(what)),
   };
 }
 
-function summaryOf(config: ProxyConfig, { frontends, vips }: Services): Record<string, string | number> {
+const NAMED_MAX = 5;
+
+/** "default/web and 2 more changed: table 7 is in force after 12 ms, 1 change to the host". */
+function syncedText({ generation, services, hostChanges: { made, removed }, tookMs }: Synced): string {
+  const more = services.length > NAMED_MAX ? ` and ${services.length - NAMED_MAX} more` : '';
+  const what = services.length === 0 ? 'this host' : `${services.slice(0, NAMED_MAX).join(', ')}${more}`;
+  const host = made + removed === 0 ? '' : `, ${made} host changes made and ${removed} taken back`;
+  return `changed: ${what}; table ${generation} is in force after ${tookMs.toFixed(1)} ms${host}`;
+}
+
+function summaryOf({ config, options, plan }: Services): Record<string, string | number> {
+  const addresses = plan.ports.flatMap(({ servicePort: { clusterIP, externalIPs, loadBalancerVIPs } }) => [
+    clusterIP,
+    ...externalIPs,
+    ...loadBalancerVIPs,
+  ]);
   return {
     tun: config.tun,
-    mode: 'iptables',
-    services: new Set(frontends.map(({ servicePort }) => `${servicePort.namespace}/${servicePort.name}`))
-      .size,
-    frontends: frontends.length,
-    vips: vips.length,
-    endpoints: frontends.reduce((sum, { endpoints }) => sum + endpoints.length, 0),
+    mode: options.mode,
+    services: new Set(plan.ports.map(({ servicePort: { name } }) => `${name.namespace}/${name.name}`)).size,
+    ports: plan.ports.length,
+    vips: new Set(addresses).size,
+    nodePorts: plan.ports.filter(({ servicePort }) => servicePort.nodePort > 0).length,
+    endpoints: plan.ports.reduce((sum, { endpoints }) => sum + endpoints.all.length, 0),
   };
 }
 
-function printReady(
-  config: ProxyConfig,
-  services: Services,
-  workers: number,
-  offloads: string,
-  json: boolean,
-): void {
-  const summary = {
-    ...summaryOf(config, services),
-    workers,
-    offloads,
-    snatPool: config.snatPool.cidr,
-    seed: config.seed,
-  };
+function printReady(services: Services, workers: number, offloads: string, json: boolean): void {
+  const { snatPools, seed } = services.config;
+  const snatPool = snatPools.map(({ cidr }) => cidr).join(',');
+  const summary = { ...summaryOf(services), workers, offloads, snatPool, seed };
   if (json) console.log(JSON.stringify({ event: 'ready', ...summary }));
   else
     console.log(
@@ -142,14 +163,12 @@ function printReady(
     );
 }
 
-function printPlan(config: ProxyConfig, services: Services, json: boolean): void {
-  const changes = plannedChanges(config, services);
+function printPlan(services: Services, json: boolean): void {
+  const changes = services.plannedChanges();
   const apply = changes.map((change) => commandText(change.apply));
-  const undo = changes.flatMap((change) => (change.undo ? [commandText(change.undo)] : [])).reverse();
-  const text = json
-    ? JSON.stringify({ ...summaryOf(config, services), apply, undo }, null, 2)
-    : ['# on start', ...apply, '# on stop (routes and addresses go with the device)', ...undo].join('\n');
-  console.log(text);
+  const undo = undoAtStop(changes).map(commandText);
+  const lines = ['# on start', ...apply, '# on stop (routes and addresses go with the device)', ...undo];
+  console.log(json ? JSON.stringify({ ...summaryOf(services), apply, undo }, null, 2) : lines.join('\n'));
 }
 
 function parseTunName(value: string): string {
@@ -160,11 +179,23 @@ function parseTunName(value: string): string {
   return value;
 }
 
+/** A family that is not given keeps its default. */
+function parseSnatPools(value: string): readonly SnatPool[] {
+  const given = value.split(',').flatMap((part) => (part.trim() === '' ? [] : [parseSnatPool(part.trim())]));
+  const defaults = DEFAULT_SNAT_POOLS.map(parseSnatPool);
+  return defaults.map((byDefault) => {
+    const [first, second] = given.filter(({ family }) => family === byDefault.family);
+    if (second !== undefined)
+      throw new InvalidArgumentError(`${second.cidr} is a second ${second.family} pool.`);
+    return first ?? byDefault;
+  });
+}
+
 function parseSnatPool(value: string): SnatPool {
   const cidr = parseCidr(value);
-  if (cidr === null) throw new InvalidArgumentError('not a CIDR such as 198.18.0.0/24');
+  if (cidr === null) throw new InvalidArgumentError(`${value} is not a CIDR such as 198.18.0.0/24.`);
   const pool = snatPoolOf(cidr);
-  if (typeof pool === 'string') throw new InvalidArgumentError(pool);
+  if (typeof pool === 'string') throw new InvalidArgumentError(`${pool}.`);
   return pool;
 }
 

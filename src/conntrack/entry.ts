@@ -1,9 +1,10 @@
 /**
- * One flow's record: 64 bytes, one cache line, in the mapped file. Offsets are in 32-bit words.
+ * One flow's record in the mapped file: 64 bytes for IPv4, one cache line, and 128 for IPv6. Offsets are in 32-bit
+ * words.
  *
  *    0 STATUS   1 EXPIRES   2 DELTAS   3 ENDPOINT
  *    4 PACKETS (original, reply)       6 BYTES (original, reply: two 64-bit floats)
- *   10 ORIGINAL tuple: src dst ports  13 REPLY tuple: src dst ports
+ *   10 ORIGINAL tuple: src dst ports, then the REPLY tuple: src dst ports
  *
  * The two tuples are written as they arrive (nf_conntrack's model): ORIGINAL is client to frontend, REPLY is
  * endpoint to client or to the SNAT address. A packet that matches one is rewritten to the reverse of the other.
@@ -15,19 +16,15 @@ export const ENTRY = {
   EXPIRES: 1,
   /** Low half: delta of the addresses; high half: delta of addresses and ports (see wire/checksum.ts). */
   DELTAS: 2,
-  /** Counter row of the endpoint. */
+  /** Id of the endpoint: its counter row and its state in the service table. */
   ENDPOINT: 3,
   PACKETS: 4,
   BYTES: 6,
   ORIGINAL: 10,
-  REPLY: 13,
-  WORDS: 16,
 } as const;
 
-export const ENTRY_BYTES = ENTRY.WORDS * 4;
-
-/** Offsets inside a tuple: the order of an IPv4 header, so that tuple and packet compare word by word. */
-export const TUPLE = { SRC: 0, DST: 1, PORTS: 2, WORDS: 3 } as const;
+/** Words of an entry, by family: the tuples behind the common part, rounded up to whole cache lines. */
+export const ENTRY_WORDS = [16, 32] as const;
 
 /** Direction of a packet within its flow: the low bit of a FlowRef. */
 export const DIRECTION = { ORIGINAL: 0, REPLY: 1 } as const;
@@ -45,8 +42,6 @@ export const STATUS = {
   ASSURED: 1 << 18,
   SRC_NAT: 1 << 19,
   DST_NAT: 1 << 20,
+  /** A connection that was given to another endpoint: what this one still says reaches nobody. */
+  ABANDONED: 1 << 21,
 } as const;
-
-/** Word offset of the tuple of a direction. */
-export const tupleAt = (entryAt: number, direction: number): number =>
-  entryAt + ENTRY.ORIGINAL + direction * TUPLE.WORDS;

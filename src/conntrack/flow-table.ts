@@ -1,5 +1,5 @@
 /**
- * The flow table: records of ENTRY_BYTES in a mapped file, found through an index in this thread's own memory.
+ * The flow table of one family: records in a mapped file, found through an index in this thread's own memory.
  *
  *   file    header (one page) | entry 0 | entry 1 | ...            survives `kill -9` of the process
  *   index   [hash, reference] pairs, open addressing, half full    rebuilt from the file on attach
@@ -15,7 +15,8 @@
  */
 import { assert, isPowerOfTwo } from '../shared/assert.js';
 import { finish, mix } from '../shared/hash.js';
-import { ENTRY, ENTRY_BYTES, STATUS, TUPLE, tupleAt } from './entry.js';
+import { ADDRESS_WORDS, TUPLE_WORDS } from '../wire/family.js';
+import { ENTRY, ENTRY_WORDS, STATUS } from './entry.js';
 
 /** An entry's number times two plus the direction of the tuple that was found. */
 export type FlowRef = number & { readonly brand?: 'flow' };
@@ -30,17 +31,29 @@ export const FLOW_FILE = {
   BYTES: 4096,
 } as const;
 const MAGIC = 0x70696e73; // "pins"
-const VERSION = 1;
+const VERSION = 2;
 
 /** No lookup and no insert looks at more index slots: at half load the longest run is far below. */
 const PROBES_MAX = 128;
 
-/** The bytes of a file for `capacity` flows. */
-export const flowFileBytes = (capacity: number): number => FLOW_FILE.BYTES + capacity * ENTRY_BYTES;
+/** Bytes of a record, by family. */
+export const entryBytes = (family: number): number => ENTRY_WORDS[family as 0 | 1] * 4;
 
-/** The hash of a tuple. @param seed drawn at start, so that nobody can aim at one slot */
-export function hashTuple(seed: number, src: number, dst: number, ports: number, protocol: number): number {
-  return finish(mix(mix(mix(seed ^ protocol, src), dst), ports));
+/** The bytes of a file for `capacity` flows. */
+export const flowFileBytes = (family: number, capacity: number): number =>
+  FLOW_FILE.BYTES + capacity * entryBytes(family);
+
+/** The hash of the tuple of `count` words at `at`. @param seed drawn at start, so that nobody can aim at one slot */
+export function hashTuple(
+  seed: number,
+  words: Int32Array,
+  at: number,
+  count: number,
+  protocol: number,
+): number {
+  let hash = seed ^ protocol;
+  for (let i = 0; i < count; i++) hash = mix(hash, words[at + i]);
+  return finish(hash);
 }
 
 /** Why bytes cannot be taken over as a flow table. */
@@ -48,12 +61,27 @@ export class FlowFileError extends Error {
   override readonly name = 'FlowFileError';
 }
 
+export interface FlowTableOptions {
+  readonly family: number;
+  /** Entries; a power of two. */
+  readonly capacity: number;
+  /** Of the tuple hash. */
+  readonly seed: number;
+  /** Flows of every endpoint id, shared by all workers: counted up and down with Atomics as flows come and go. */
+  readonly active: Int32Array;
+}
+
 export class FlowTable {
+  readonly family: number;
+  readonly addressWords: number;
+  readonly tupleWords: number;
+  readonly entryWords: number;
   readonly entries: Int32Array;
   /** The same records as 64-bit floats: entry word / 2. */
   readonly floats: Float64Array;
   readonly capacity: number;
   readonly seed: number;
+  private readonly active: Int32Array;
   private readonly index: Int32Array;
   private readonly indexMask: number;
   private readonly free: Int32Array;
@@ -62,19 +90,22 @@ export class FlowTable {
 
   /**
    * Takes over the flows in `file`, or lays out a fresh table when it is all zeros.
-   * @param file `flowFileBytes(capacity)` bytes
-   * @param capacity entries; a power of two
-   * @param seed of the tuple hash
+   * @param file `flowFileBytes(family, capacity)` bytes
    * @throws FlowFileError when the file was laid out by something else
    */
-  constructor(file: ArrayBufferLike, capacity: number, seed: number) {
+  constructor(file: ArrayBufferLike, { family, capacity, seed, active }: FlowTableOptions) {
     assert(isPowerOfTwo(capacity), 'the capacity is a power of two');
-    assert(file.byteLength === flowFileBytes(capacity), 'the file fits the capacity');
-    adoptHeader(new Int32Array(file, 0, FLOW_FILE.BYTES / 4), capacity);
+    assert(file.byteLength === flowFileBytes(family, capacity), 'the file fits the capacity');
+    adoptHeader(new Int32Array(file, 0, FLOW_FILE.BYTES / 4), family, capacity);
+    this.family = family;
+    this.addressWords = ADDRESS_WORDS[family as 0 | 1];
+    this.tupleWords = TUPLE_WORDS[family as 0 | 1];
+    this.entryWords = ENTRY_WORDS[family as 0 | 1];
     this.entries = new Int32Array(file, FLOW_FILE.BYTES);
     this.floats = new Float64Array(file, FLOW_FILE.BYTES);
     this.capacity = capacity;
     this.seed = seed | 0;
+    this.active = active;
     this.index = new Int32Array(capacity * 4 * 2); // two references a flow, half full, two words each
     this.indexMask = capacity * 4 - 1;
     this.free = new Int32Array(capacity);
@@ -86,27 +117,31 @@ export class FlowTable {
     return this.capacity - this.freeCount;
   }
 
-  /** @returns the flow that has this tuple in either direction, or NO_FLOW */
-  find(src: number, dst: number, ports: number, protocol: number): FlowRef {
-    const hash = hashTuple(this.seed, src, dst, ports, protocol);
-    const index = this.index;
-    const entries = this.entries;
+  /** Word offset of the entry of a flow. */
+  entryOf(flow: FlowRef): number {
+    return (flow >> 1) * this.entryWords;
+  }
+
+  /** Word offset of a tuple of the entry at `at`. */
+  tupleOf(at: number, direction: number): number {
+    return at + ENTRY.ORIGINAL + direction * this.tupleWords;
+  }
+
+  /** @returns the flow that has the tuple at `at` of `words` in either direction, or NO_FLOW */
+  find(words: Int32Array, at: number, protocol: number): FlowRef {
+    const { index, entries, tupleWords, entryWords } = this;
+    const hash = hashTuple(this.seed, words, at, tupleWords, protocol);
     const mask = this.indexMask;
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
       const reference = index[slot * 2 + 1];
       if (reference === 0) return NO_FLOW;
       if (index[slot * 2] !== hash) continue;
       const flow = reference - 1;
-      const at = (flow >> 1) * ENTRY.WORDS;
-      const tuple = tupleAt(at, flow & 1);
-      if (
-        entries[tuple] === src &&
-        entries[tuple + TUPLE.DST] === dst &&
-        entries[tuple + TUPLE.PORTS] === ports &&
-        (entries[at] & STATUS.PROTOCOL_MASK) === protocol
-      ) {
-        return flow;
-      }
+      const entry = (flow >> 1) * entryWords;
+      const tuple = entry + ENTRY.ORIGINAL + (flow & 1) * tupleWords;
+      let i = 0;
+      while (i < tupleWords && entries[tuple + i] === words[at + i]) i++;
+      if (i === tupleWords && (entries[entry] & STATUS.PROTOCOL_MASK) === protocol) return flow;
     }
     return NO_FLOW;
   }
@@ -117,7 +152,7 @@ export class FlowTable {
    */
   allocate(): number {
     if (this.freeCount === 0) return -1;
-    return this.free[this.freeCount - 1] * ENTRY.WORDS;
+    return this.free[this.freeCount - 1] * this.entryWords;
   }
 
   /**
@@ -126,7 +161,7 @@ export class FlowTable {
    * @returns its reference in the original direction, or NO_FLOW when the index has no room near a tuple's hash
    */
   confirm(at: number, status: number): FlowRef {
-    const number = at / ENTRY.WORDS;
+    const number = at / this.entryWords;
     assert(number === this.free[this.freeCount - 1], 'the entry is the one that was allocated last');
     this.entries[at] = status | STATUS.LIVE;
     if (!this.insertBoth(number)) {
@@ -134,16 +169,19 @@ export class FlowTable {
       return NO_FLOW;
     }
     this.freeCount--;
+    Atomics.add(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
     return number * 2;
   }
 
   /** Forgets a flow. @param flow either of its references */
   remove(flow: FlowRef): void {
     const number = flow >> 1;
+    const at = number * this.entryWords;
     this.unindex(number * 2);
     this.unindex(number * 2 + 1);
-    this.entries[number * ENTRY.WORDS] = 0;
+    this.entries[at] = 0;
     this.free[this.freeCount++] = number;
+    Atomics.sub(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
   }
 
   /**
@@ -154,7 +192,7 @@ export class FlowTable {
   reap(nowSec: number, count: number): number {
     let reaped = 0;
     for (let left = count; left > 0; left--) {
-      const at = this.sweepAt * ENTRY.WORDS;
+      const at = this.sweepAt * this.entryWords;
       if ((this.entries[at] & STATUS.LIVE) !== 0 && this.entries[at + ENTRY.EXPIRES] <= nowSec) {
         this.remove(this.sweepAt * 2);
         reaped++;
@@ -165,17 +203,9 @@ export class FlowTable {
   }
 
   private hashOf(flow: FlowRef): number {
-    const at = (flow >> 1) * ENTRY.WORDS;
-    const tuple = tupleAt(at, flow & 1);
+    const at = this.entryOf(flow);
     const protocol = this.entries[at] & STATUS.PROTOCOL_MASK;
-    const { entries } = this;
-    return hashTuple(
-      this.seed,
-      entries[tuple],
-      entries[tuple + TUPLE.DST],
-      entries[tuple + TUPLE.PORTS],
-      protocol,
-    );
+    return hashTuple(this.seed, this.entries, this.tupleOf(at, flow & 1), this.tupleWords, protocol);
   }
 
   private insertBoth(number: number): boolean {
@@ -186,15 +216,12 @@ export class FlowTable {
   }
 
   private insert(flow: FlowRef): boolean {
+    const { index, indexMask: mask } = this;
     const hash = this.hashOf(flow);
-    for (
-      let slot = hash & this.indexMask, probes = PROBES_MAX;
-      probes > 0;
-      slot = (slot + 1) & this.indexMask, probes--
-    ) {
-      if (this.index[slot * 2 + 1] !== 0) continue;
-      this.index[slot * 2] = hash;
-      this.index[slot * 2 + 1] = flow + 1;
+    for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
+      if (index[slot * 2 + 1] !== 0) continue;
+      index[slot * 2] = hash;
+      index[slot * 2 + 1] = flow + 1;
       return true;
     }
     return false;
@@ -202,8 +229,7 @@ export class FlowTable {
 
   /** Takes a reference out of the index and closes the gap, so that no probe stops early at it. */
   private unindex(flow: FlowRef): void {
-    const index = this.index;
-    const mask = this.indexMask;
+    const { index, indexMask: mask } = this;
     let gap = this.hashOf(flow) & mask;
     while (index[gap * 2 + 1] !== flow + 1) gap = (gap + 1) & mask;
     for (let slot = (gap + 1) & mask; index[slot * 2 + 1] !== 0; slot = (slot + 1) & mask) {
@@ -219,24 +245,25 @@ export class FlowTable {
 
   private rebuild(): void {
     for (let number = this.capacity - 1; number >= 0; number--) {
-      const at = number * ENTRY.WORDS;
-      const live = (this.entries[at] & STATUS.LIVE) !== 0;
+      const at = number * this.entryWords;
+      const known = this.entries[at + ENTRY.ENDPOINT] >>> 0 < this.active.length;
+      const live = known && (this.entries[at] & STATUS.LIVE) !== 0;
       // Two records of one tuple cannot be: the process that wrote them looked before it inserted. A second
       // one is damage, and is forgotten rather than found by chance.
-      if (live && this.isNew(number) && this.insertBoth(number)) continue;
+      if (live && this.isNew(at) && this.insertBoth(number)) {
+        Atomics.add(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
+        continue;
+      }
       this.entries[at] = 0;
       this.free[this.freeCount++] = number;
     }
   }
 
-  private isNew(number: number): boolean {
-    const at = number * ENTRY.WORDS;
+  private isNew(at: number): boolean {
     const protocol = this.entries[at] & STATUS.PROTOCOL_MASK;
-    for (const tuple of [tupleAt(at, 0), tupleAt(at, 1)]) {
-      const [src, dst, ports] = this.entries.subarray(tuple, tuple + TUPLE.WORDS);
-      if (this.find(src!, dst!, ports!, protocol) !== NO_FLOW) return false;
-    }
-    return true;
+    return [0, 1].every(
+      (direction) => this.find(this.entries, this.tupleOf(at, direction), protocol) === NO_FLOW,
+    );
   }
 }
 
@@ -244,21 +271,21 @@ export class FlowTable {
  * @param header the first FLOW_FILE.BYTES of a file, as words
  * @returns why it cannot be taken over, or null when it can, or is all zeros and can be laid out
  */
-export function flowFileProblem(header: Int32Array, capacity: number): string | null {
+export function flowFileProblem(header: Int32Array, family: number, capacity: number): string | null {
   if (header.every((value) => value === 0)) return null;
   if (header[FLOW_FILE.MAGIC] !== MAGIC) return 'not a flow table';
-  if (header[FLOW_FILE.VERSION] !== VERSION || header[FLOW_FILE.ENTRY_BYTES] !== ENTRY_BYTES) {
+  if (header[FLOW_FILE.VERSION] !== VERSION || header[FLOW_FILE.ENTRY_BYTES] !== entryBytes(family)) {
     return `flow table of another layout (version ${header[FLOW_FILE.VERSION]})`;
   }
   if (header[FLOW_FILE.CAPACITY] === capacity) return null;
   return `flow table for ${header[FLOW_FILE.CAPACITY]} flows, not ${capacity}`;
 }
 
-function adoptHeader(header: Int32Array, capacity: number): void {
-  const problem = flowFileProblem(header, capacity);
+function adoptHeader(header: Int32Array, family: number, capacity: number): void {
+  const problem = flowFileProblem(header, family, capacity);
   if (problem !== null) throw new FlowFileError(problem);
   header[FLOW_FILE.VERSION] = VERSION;
-  header[FLOW_FILE.ENTRY_BYTES] = ENTRY_BYTES;
+  header[FLOW_FILE.ENTRY_BYTES] = entryBytes(family);
   header[FLOW_FILE.CAPACITY] = capacity;
   header[FLOW_FILE.MAGIC] = MAGIC; // last: a header without it is not believed
 }

@@ -1,12 +1,12 @@
 /**
- * The SNAT pool: the addresses that masqueraded flows come from, and the choice of a source for a new flow.
+ * The SNAT pool of one family: the addresses that masqueraded flows come from, and the choice of a source for a flow.
  *
- * Ports are drawn at random for every flow, as with iptables' `--random-fully` (kube-proxy's default), and a
- * drawn (address, port) is taken only if no flow has it towards the same endpoint: what nf_nat calls unique, since
- * only then does a reply tell its flow. The flow table itself is the record of what is in use.
+ * A source is good when no flow has it towards the same endpoint: what nf_nat calls a unique tuple, since only then
+ * does a reply tell its flow. The flow table itself is the record of what is in use.
  */
 import type { Random } from '../shared/random.js';
 import { half, portsWord } from '../wire/byte-order.js';
+import { ADDRESS_WORDS, TUPLE_WORDS } from '../wire/family.js';
 import { type FlowTable, NO_FLOW } from './flow-table.js';
 
 /** Ports that SNAT draws from: the unprivileged ones (nf_nat_core.c keeps a source port of 1024 and up there). */
@@ -17,43 +17,80 @@ const SNAT_PORT_COUNT = 65536 - SNAT_PORT_FIRST;
 const DRAWS_MAX = 128;
 
 export class PortPool {
-  /** The source that `draw` found: a word and a half. */
-  address = 0;
-  port = 0;
+  /** The reply tuple that is being made: its source (the endpoint) is the caller's to set, the rest is found. */
+  readonly reply: Int32Array;
+  private readonly addressWords: number;
   private readonly addresses: Int32Array;
-  private readonly network: number;
-  private readonly mask: number;
+  private readonly addressCount: number;
+  private readonly network: Int32Array;
+  private readonly mask: Int32Array;
 
   /**
-   * @param addresses usable addresses as words
-   * @param network first address of the whole pool, used or not, as a word
-   * @param mask its prefix as a word
+   * @param addresses usable addresses in words, one behind the other
+   * @param network first address of the whole pool, used or not, in words
+   * @param mask its prefix in words
    */
-  constructor(addresses: Int32Array, network: number, mask: number) {
+  constructor(family: number, addresses: Int32Array, network: Int32Array, mask: Int32Array) {
+    this.reply = new Int32Array(TUPLE_WORDS[family as 0 | 1]);
+    this.addressWords = ADDRESS_WORDS[family as 0 | 1];
     this.addresses = addresses;
+    this.addressCount = addresses.length / this.addressWords;
     this.network = network;
     this.mask = mask;
   }
 
-  /** Whether an address (word) lies in the pool: a packet to it that has no flow belongs to nobody. */
-  contains(address: number): boolean {
-    return (address & this.mask) === this.network;
+  /** Whether the address at `at` lies in the pool: a packet to it that has no flow belongs to nobody. */
+  contains(words: Int32Array, at: number): boolean {
+    let i = 0;
+    while (i < this.addressWords && (words[at + i] & this.mask[i]) === this.network[i]) i++;
+    return i === this.addressWords;
   }
 
   /**
-   * Finds a source for a flow to an endpoint; `address` and `port` hold it when the answer is true.
-   * @param endpoint address of the endpoint as a word @param endpointPort its port as a half
+   * Masquerade: completes `reply` with an address of the pool and a random port, drawn for every flow as with iptables'
+   * --random-fully.
+   * @param endpointPort as a half
    * @returns false when the pool is exhausted for this endpoint
    */
-  draw(flows: FlowTable, random: Random, endpoint: number, endpointPort: number, protocol: number): boolean {
+  draw(flows: FlowTable, random: Random, endpointPort: number, protocol: number): boolean {
+    const { reply, addresses, addressWords } = this;
+    if (this.addressCount === 0) return false;
     for (let draws = DRAWS_MAX; draws > 0; draws--) {
-      const address = this.addresses[random.below(this.addresses.length)];
-      const port = half(SNAT_PORT_FIRST + random.below(SNAT_PORT_COUNT));
-      if (flows.find(endpoint, address, portsWord(endpointPort, port), protocol) !== NO_FLOW) continue;
-      this.address = address;
-      this.port = port;
-      return true;
+      const from = random.below(this.addressCount) * addressWords;
+      for (let i = 0; i < addressWords; i++) reply[addressWords + i] = addresses[from + i];
+      if (this.isFree(flows, endpointPort, drawPort(random), protocol)) return true;
     }
     return false;
   }
+
+  /**
+   * No masquerade: completes `reply` with the client's own address and port. Two flows of one client port through two
+   * frontends can meet at one endpoint; then the port is drawn, the address stays (nf_nat does the same).
+   * @param words where the client's address stands, at `at`
+   * @param port the client's port as a half
+   */
+  keep(
+    flows: FlowTable,
+    random: Random,
+    words: Int32Array,
+    at: number,
+    port: number,
+    endpointPort: number,
+    protocol: number,
+  ): boolean {
+    const { reply, addressWords } = this;
+    for (let i = 0; i < addressWords; i++) reply[addressWords + i] = words[at + i];
+    if (this.isFree(flows, endpointPort, port, protocol)) return true;
+    for (let draws = DRAWS_MAX; draws > 0; draws--) {
+      if (this.isFree(flows, endpointPort, drawPort(random), protocol)) return true;
+    }
+    return false;
+  }
+
+  private isFree(flows: FlowTable, endpointPort: number, port: number, protocol: number): boolean {
+    this.reply[2 * this.addressWords] = portsWord(endpointPort, port);
+    return flows.find(this.reply, 0, protocol) === NO_FLOW;
+  }
 }
+
+const drawPort = (random: Random): number => half(SNAT_PORT_FIRST + random.below(SNAT_PORT_COUNT));

@@ -1,15 +1,25 @@
 /** Everything one worker works with, created once: every view and number of the packet's way. */
+import type { AffinityTable } from '../conntrack/affinity.js';
 import type { FlowTable } from '../conntrack/flow-table.js';
 import type { PortPool } from '../conntrack/port-pool.js';
 import type { Random } from '../shared/random.js';
 import type { ServiceTable } from '../table/service-table.js';
 import { RECORD, SLOTS, type Slab } from './packet.js';
+import { RetryTable } from './retry.js';
 
 export interface ContextParts {
   readonly slab: Slab;
   readonly table: ServiceTable;
-  readonly flows: FlowTable;
-  readonly pool: PortPool;
+  /** One of each family, indexed by FAMILY. */
+  readonly flows: readonly FlowTable[];
+  readonly pools: readonly PortPool[];
+  readonly affinity: AffinityTable;
+  /** Turns of round robin, by row of the Service port; shared by all workers. */
+  readonly turns: Int32Array;
+  /** Flows of every endpoint id; shared by all workers. */
+  readonly active: Int32Array;
+  /** Until when each endpoint id is in the penalty box; shared by all workers. */
+  readonly penalties: Int32Array;
   readonly random: Random;
   /** COUNTERS_BYTES of this worker's counters. */
   readonly counters: Float64Array;
@@ -21,20 +31,30 @@ export class WorkerContext {
   readonly records = new Int32Array(SLOTS * RECORD.SIZE);
   /** The Services; another one after a change, between two batches only. */
   table: ServiceTable;
-  readonly flows: FlowTable;
-  readonly pool: PortPool;
+  readonly flows: readonly FlowTable[];
+  readonly pools: readonly PortPool[];
+  readonly affinity: AffinityTable;
+  readonly turns: Int32Array;
+  readonly active: Int32Array;
+  /** Connections that wait for their endpoint's answer, and what is avoided meanwhile. */
+  readonly retry: RetryTable;
   readonly random: Random;
   readonly counters: Float64Array;
-  /** Second of the current batch on the monotonic clock. */
+  /** Millisecond and second of the current batch on the monotonic clock. */
+  nowMs = 0;
   nowSec = 0;
-  /** Millisecond up to which the flow table was looked over for expired flows. */
+  /** Millisecond up to which the flow tables were looked over for expired flows. */
   reapedMs = 0;
 
   constructor(parts: ContextParts) {
     this.slab = parts.slab;
     this.table = parts.table;
     this.flows = parts.flows;
-    this.pool = parts.pool;
+    this.pools = parts.pools;
+    this.affinity = parts.affinity;
+    this.turns = parts.turns;
+    this.active = parts.active;
+    this.retry = new RetryTable(parts.flows, parts.penalties);
     this.random = parts.random;
     this.counters = parts.counters;
   }

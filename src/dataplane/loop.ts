@@ -8,6 +8,7 @@ import { capture } from './capture.js';
 import type { WorkerContext } from './context.js';
 import { process } from './pipeline.js';
 import { reinject } from './reinject.js';
+import { retryDue } from './retry.js';
 
 /** The whole flow table is looked over for expired flows once in this time, a slice every turn. */
 const SWEEP_MS = 10_000;
@@ -20,18 +21,23 @@ const SLICE_MAX = 4096;
  * @returns how many packets there were, or a negative errno from the device
  */
 export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
+  cx.nowMs = nowMs;
   cx.nowSec = Math.floor(nowMs / 1000);
   const count = capture(cx, device);
   for (let slot = 0; slot < count; slot++) process(cx, slot);
-  const failure = count > 0 ? reinject(cx, device, count) : 0;
+  const used = count < 0 ? 0 : retryDue(cx, count);
+  const failure = used > 0 ? reinject(cx, device, used) : 0;
   reapSlice(cx, nowMs);
   return failure < 0 ? failure : count;
 }
 
 function reapSlice(cx: WorkerContext, nowMs: number): void {
-  const due = Math.floor(((nowMs - cx.reapedMs) * cx.flows.capacity) / SWEEP_MS);
-  if (due < 1) return;
+  const elapsedMs = nowMs - cx.reapedMs;
+  if (elapsedMs < 1) return;
   cx.reapedMs = nowMs;
-  if (cx.flows.count === 0) return;
-  cx.counters[COUNTER.FLOWS_REAPED] += cx.flows.reap(cx.nowSec, Math.min(due, SLICE_MAX));
+  for (let family = 0; family < cx.flows.length; family++) {
+    const flows = cx.flows[family];
+    const due = Math.ceil((elapsedMs * flows.capacity) / SWEEP_MS);
+    if (flows.count > 0) cx.counters[COUNTER.FLOWS_REAPED] += flows.reap(cx.nowSec, Math.min(due, SLICE_MAX));
+  }
 }

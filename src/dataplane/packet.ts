@@ -43,24 +43,27 @@ export const frameAt = (slot: Slot): number => slot * SLOT_BYTES + FRAME_AT;
 
 /** What the steps know about the packet in a slot; offsets into the record of `recordAt(slot)`. */
 export const RECORD = {
+  FAMILY: 0,
   /** Byte offset of the transport header. */
-  L4: 0,
+  L4: 1,
   /** Length of the IP packet in bytes. */
-  LENGTH: 1,
-  PROTOCOL: 2,
-  /** Addresses and ports as words. */
-  SRC: 3,
-  DST: 4,
-  PORTS: 5,
+  LENGTH: 2,
+  PROTOCOL: 3,
   /** Flag byte of a TCP segment, else 0. */
-  TCP_FLAGS: 6,
+  TCP_FLAGS: 4,
   /** 1 when the transport checksum holds only the pseudo-header sum. */
-  PARTIAL: 7,
+  PARTIAL: 5,
   /** Offset in the service table of the ENDPOINT record that `match` chose. */
-  ENDPOINT: 8,
+  ENDPOINT: 6,
+  /** 1 when `match` says that the source has to be an address of the SNAT pool. */
+  MASQUERADE: 7,
   /** Index of the counter that this packet ends in. */
-  OUTCOME: 9,
-  SIZE: 16,
+  OUTCOME: 8,
+  /** Offset in the service table of the PORT record that `match` found. */
+  PORT: 9,
+  /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
+  TUPLE: 16,
+  SIZE: 32,
 } as const;
 
 export const recordAt = (slot: Slot): number => slot * RECORD.SIZE;

@@ -2,7 +2,18 @@
  * Step 2: bounds checks once, then the packet's tuple and offsets into its record. After None, every later step
  * may read the IP and transport header of the slot freely.
  */
+import { FAMILY } from '../wire/family.js';
 import { IPV4, ipv4Fits, ipv4HeaderBytes, ipv4IsFragment, ipv4TotalLength, PROTOCOL } from '../wire/ipv4.js';
+import {
+  IPV6,
+  IPV6_BAD_EXTENSION,
+  IPV6_FRAGMENT,
+  ipv6Fits,
+  ipv6Protocol,
+  ipv6TotalLength,
+  ipv6Transport,
+} from '../wire/ipv6.js';
+import { SCTP, sctpChecksum, sctpFits } from '../wire/sctp.js';
 import { TCP, tcpFits } from '../wire/tcp.js';
 import { UDP, udpFits } from '../wire/udp.js';
 import { VNET, VNET_FLAG } from '../wire/virtio-net.js';
@@ -12,44 +23,90 @@ import { DropReason } from './verdict.js';
 
 /** @returns None, or why the packet in `slot` cannot be looked at */
 export function parse(cx: WorkerContext, slot: Slot): DropReason {
-  const { bytes, words, lengths } = cx.slab;
-  const { records } = cx;
-  const record = recordAt(slot);
-  const frame = frameAt(slot);
+  const { bytes, lengths } = cx.slab;
   const at = packetAt(slot);
-  const end = frame + lengths[slot];
-
+  const end = frameAt(slot) + lengths[slot];
   if (end - at < IPV4.SIZE) return DropReason.ShortRead;
   const version = bytes[at] >>> 4;
-  if (version !== 4) return version === 6 ? DropReason.Ipv6 : DropReason.NotIp;
-  if (!ipv4Fits(bytes, at, end)) return DropReason.BadIpv4Header;
+  if (version === 4) return parseIpv4(cx, slot, at, end);
+  if (version === 6) return parseIpv6(cx, slot, at, end);
+  return DropReason.NotIp;
+}
 
+function parseIpv4(cx: WorkerContext, slot: Slot, at: number, end: number): DropReason {
+  const { bytes, words } = cx.slab;
+  const { records } = cx;
+  if (!ipv4Fits(bytes, at, end)) return DropReason.BadIpHeader;
+  const tuple = recordAt(slot) + RECORD.TUPLE;
+  records[tuple] = words[(at + IPV4.SRC) >> 2];
+  records[tuple + 1] = words[(at + IPV4.DST) >> 2];
+  if (ipv4IsFragment(bytes, at)) return DropReason.Fragment;
   const length = ipv4TotalLength(bytes, at);
-  const protocol = bytes[at + IPV4.PROTOCOL];
-  const l4 = at + ipv4HeaderBytes(bytes, at);
+  return parseTransport(
+    cx,
+    slot,
+    FAMILY.V4,
+    at + ipv4HeaderBytes(bytes, at),
+    length,
+    bytes[at + IPV4.PROTOCOL],
+    tuple + 2,
+  );
+}
+
+function parseIpv6(cx: WorkerContext, slot: Slot, at: number, end: number): DropReason {
+  const { bytes, words } = cx.slab;
+  const { records } = cx;
+  if (!ipv6Fits(bytes, at, end)) return DropReason.BadIpHeader;
+  const tuple = recordAt(slot) + RECORD.TUPLE;
+  for (let i = 0; i < 8; i++) records[tuple + i] = words[((at + IPV6.SRC) >> 2) + i];
+  const length = ipv6TotalLength(bytes, at);
+  const l4 = ipv6Transport(bytes, at, at + length);
+  if (l4 === IPV6_FRAGMENT) return DropReason.Fragment;
+  if (l4 === IPV6_BAD_EXTENSION) return DropReason.BadIpv6Extension;
+  return parseTransport(cx, slot, FAMILY.V6, l4, length, ipv6Protocol(bytes, at, l4), tuple + 8);
+}
+
+/** @param ports where the ports word of the tuple belongs in the record */
+function parseTransport(
+  cx: WorkerContext,
+  slot: Slot,
+  family: number,
+  l4: number,
+  length: number,
+  protocol: number,
+  ports: number,
+): DropReason {
+  const { bytes, words } = cx.slab;
+  const { records } = cx;
+  const record = recordAt(slot);
+  const at = packetAt(slot);
+  const end = at + length;
+  records[record + RECORD.FAMILY] = family;
   records[record + RECORD.L4] = l4;
   records[record + RECORD.LENGTH] = length;
   records[record + RECORD.PROTOCOL] = protocol;
-  records[record + RECORD.SRC] = words[(at + IPV4.SRC) >> 2];
-  records[record + RECORD.DST] = words[(at + IPV4.DST) >> 2];
-  records[record + RECORD.PORTS] = 0;
   records[record + RECORD.TCP_FLAGS] = 0;
   records[record + RECORD.PARTIAL] = 0;
-  if (ipv4IsFragment(bytes, at)) return DropReason.Fragment;
+  records[ports] = 0;
 
-  let check = 0;
   if (protocol === PROTOCOL.TCP) {
-    if (!tcpFits(bytes, l4, at + length)) return DropReason.BadTcpHeader;
+    if (!tcpFits(bytes, l4, end)) return DropReason.BadTcpHeader;
     records[record + RECORD.TCP_FLAGS] = bytes[l4 + TCP.FLAGS];
-    check = TCP.CHECK;
-  } else if (protocol === PROTOCOL.UDP) {
-    if (!udpFits(bytes, l4, at + length)) return DropReason.BadUdpLength;
-    check = UDP.CHECK;
-  } else {
-    return DropReason.None;
+    records[ports] = words[l4 >> 2];
+    return parsePartialChecksum(cx, slot, l4 - at, TCP.CHECK);
   }
-  records[record + RECORD.PORTS] = words[l4 >> 2];
-  return parsePartialChecksum(cx, slot, l4 - at, check);
+  if (protocol === PROTOCOL.UDP) {
+    if (!udpFits(bytes, l4, end)) return DropReason.BadUdpLength;
+    records[ports] = words[l4 >> 2];
+    return parsePartialChecksum(cx, slot, l4 - at, UDP.CHECK);
+  }
+  if (protocol === PROTOCOL.SCTP) {
+    if (!sctpFits(bytes, l4, end)) return DropReason.BadSctpHeader;
+    // `translate` computes the CRC anew and would make a damaged packet look whole.
+    if (words[(l4 + SCTP.CHECK) >> 2] !== sctpChecksum(bytes, l4, end)) return DropReason.BadSctpChecksum;
+    records[ports] = words[l4 >> 2];
+  }
+  return DropReason.None;
 }
 
 /** Reads NEEDS_CSUM: the checksum it speaks of must be the one of the transport header that was just parsed. */

@@ -1,85 +1,133 @@
 /**
  * Step 4: bind a flow to its endpoint. `pinFind` is the conntrack lookup, `pinCreate` the NAT set-up of a new flow
- * in both directions; a flow keeps its endpoint for as long as it lives, whatever becomes of the table.
+ * in both directions; a flow keeps its endpoint for as long as it lives, unless its Service says otherwise.
  */
-import { DIRECTION, ENTRY, STATUS, TUPLE, tupleAt } from '../conntrack/entry.js';
-import { type FlowRef, NO_FLOW } from '../conntrack/flow-table.js';
+import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
+import { type FlowRef, type FlowTable, NO_FLOW } from '../conntrack/flow-table.js';
 import { nextTcpState, TCP_STATE, tcpMayBegin, tcpReopens } from '../conntrack/tcp-state.js';
 import { TCP_TIMEOUT_SEC, TIMEOUT_SEC } from '../conntrack/timeouts.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../table/counters.js';
-import { ENDPOINT } from '../table/layout.js';
-import { portsWord } from '../wire/byte-order.js';
+import { ENDPOINT, ENDPOINT_STATE } from '../table/layout.js';
+import { sportHalf, swapPorts } from '../wire/byte-order.js';
 import { fold, wordDelta } from '../wire/checksum.js';
 import { PROTOCOL } from '../wire/ipv4.js';
+import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason } from './verdict.js';
 
 /** @returns the flow of the packet in `slot`, or NO_FLOW: it is new, or not ours */
 export function pinFind(cx: WorkerContext, slot: Slot): FlowRef {
-  const { records, flows } = cx;
+  const { records } = cx;
   const record = recordAt(slot);
-  const flow = flows.find(
-    records[record + RECORD.SRC],
-    records[record + RECORD.DST],
-    records[record + RECORD.PORTS],
-    records[record + RECORD.PROTOCOL],
-  );
+  const flows = cx.flows[records[record + RECORD.FAMILY]];
+  const protocol = records[record + RECORD.PROTOCOL];
+  const flow = flows.find(records, record + RECORD.TUPLE, protocol);
   if (flow === NO_FLOW) return NO_FLOW;
-  const at = (flow >> 1) * ENTRY.WORDS;
-  const state = (flows.entries[at] & STATUS.TCP_STATE_MASK) >>> STATUS.TCP_STATE_SHIFT;
+  const at = flows.entryOf(flow);
+  const status = flows.entries[at];
+  const state = (status & STATUS.TCP_STATE_MASK) >>> STATUS.TCP_STATE_SHIFT;
+  // The tuple that stands in for the client's: a packet that has it by chance is not of this flow.
+  if (status & STATUS.ABANDONED && (flow & 1) === DIRECTION.ORIGINAL) return NO_FLOW;
   const over = flows.entries[at + ENTRY.EXPIRES] <= cx.nowSec; // expired, only not reaped yet
-  if (!over && !tcpReopens(state, flow & 1, records[record + RECORD.TCP_FLAGS])) return flow;
+  if (
+    !over &&
+    !tcpReopens(state, flow & 1, records[record + RECORD.TCP_FLAGS]) &&
+    !isStale(cx, flows, flow, protocol)
+  ) {
+    return flow;
+  }
   flows.remove(flow);
   return NO_FLOW;
 }
 
 /**
- * Pins the flow of the packet in `slot` to the endpoint that `match` chose, with a source from the SNAT pool.
+ * A datagram to an endpoint that serves no longer begins a new flow, also when no endpoint is left; what that endpoint
+ * still sends comes through. (kube-proxy deletes such entries from outside: pkg/proxy/conntrack/cleanup.go.)
+ */
+function isStale(cx: WorkerContext, flows: FlowTable, flow: FlowRef, protocol: number): boolean {
+  if (protocol !== PROTOCOL.UDP || (flow & 1) === DIRECTION.REPLY) return false;
+  return cx.table.stateOf(flows.entries[flows.entryOf(flow) + ENTRY.ENDPOINT]) !== ENDPOINT_STATE.LIVE;
+}
+
+/**
+ * Whether the TCP flow's endpoint is gone and its Service wants such connections reset by now. Then the flow is closed:
+ * segments of both sides are answered with RST, until a SYN begins anew.
+ */
+export function pinEnds(cx: WorkerContext, slot: Slot, flow: FlowRef): boolean {
+  const { records } = cx;
+  const record = recordAt(slot);
+  if (records[record + RECORD.PROTOCOL] !== PROTOCOL.TCP) return false;
+  if ((records[record + RECORD.TCP_FLAGS] & TCP_FLAG.RST) !== 0) return false; // never an RST for an RST
+  const flows = cx.flows[records[record + RECORD.FAMILY]];
+  const at = flows.entryOf(flow);
+  const state = cx.table.stateOf(flows.entries[at + ENTRY.ENDPOINT]);
+  if (state <= 0 || state > cx.nowSec) return false;
+  const status = flows.entries[at] & ~STATUS.TCP_STATE_MASK;
+  flows.entries[at] = status | (TCP_STATE.CLOSE << STATUS.TCP_STATE_SHIFT);
+  flows.entries[at + ENTRY.EXPIRES] = cx.nowSec + TIMEOUT_SEC.tcpTimeoutClose;
+  return true;
+}
+
+/**
+ * Pins the flow of the packet in `slot` to the endpoint that `match` chose, masqueraded if it said so.
  * Fails closed: without an entry the packet is dropped, never sent on untranslated.
  * @returns a reference to the flow, or a drop reason as a negative number (-reason - 1, so never NO_FLOW)
  */
 export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
-  const { records, flows, pool, table } = cx;
+  const { records, table } = cx;
   const record = recordAt(slot);
+  const family = records[record + RECORD.FAMILY];
   const protocol = records[record + RECORD.PROTOCOL];
-  const src = records[record + RECORD.SRC];
-  const dst = records[record + RECORD.DST];
-  const ports = records[record + RECORD.PORTS];
+  const flows = cx.flows[family];
+  const pool = cx.pools[family];
   if (protocol === PROTOCOL.TCP && !tcpMayBegin(records[record + RECORD.TCP_FLAGS])) {
     return refused(DropReason.TcpInvalid);
   }
-
-  const endpointAt = records[record + RECORD.ENDPOINT];
-  const endpoint = table.words[endpointAt + ENDPOINT.ADDRESS];
-  const endpointPort = table.words[endpointAt + ENDPOINT.PORT];
   const at = flows.allocate();
   if (at < 0) return refused(DropReason.FlowTableFull);
-  if (!pool.draw(flows, cx.random, endpoint, endpointPort, protocol))
-    return refused(DropReason.SnatExhausted);
 
-  const { entries } = flows;
+  const { entries, addressWords } = flows;
+  const tuple = record + RECORD.TUPLE;
+  const ports = records[tuple + 2 * addressWords];
+  const endpoint = records[record + RECORD.ENDPOINT];
+  const endpointPort = table.words[endpoint + ENDPOINT.PORT];
+  for (let i = 0; i < addressWords; i++) pool.reply[i] = table.words[endpoint + i];
+  const masquerade = records[record + RECORD.MASQUERADE] === 1;
+  const found = masquerade
+    ? pool.draw(flows, cx.random, endpointPort, protocol)
+    : pool.keep(flows, cx.random, records, tuple, sportHalf(ports), endpointPort, protocol);
+  if (!found) return refused(DropReason.SnatExhausted);
+
   entries[at + ENTRY.EXPIRES] = cx.nowSec + 1; // `touch` sets the real one with this same packet
-  entries[at + ENTRY.ENDPOINT] = table.words[endpointAt + ENDPOINT.ID];
+  entries[at + ENTRY.ENDPOINT] = table.words[endpoint + ENDPOINT.ID];
   entries.fill(0, at + ENTRY.PACKETS, at + ENTRY.ORIGINAL);
-  const original = tupleAt(at, DIRECTION.ORIGINAL);
-  entries[original + TUPLE.SRC] = src;
-  entries[original + TUPLE.DST] = dst;
-  entries[original + TUPLE.PORTS] = ports;
-  const reply = tupleAt(at, DIRECTION.REPLY);
-  entries[reply + TUPLE.SRC] = endpoint;
-  entries[reply + TUPLE.DST] = pool.address;
-  entries[reply + TUPLE.PORTS] = portsWord(endpointPort, pool.port);
+  const original = flows.tupleOf(at, DIRECTION.ORIGINAL);
+  const reply = flows.tupleOf(at, DIRECTION.REPLY);
+  for (let i = 0; i < flows.tupleWords; i++) {
+    entries[original + i] = records[tuple + i];
+    entries[reply + i] = pool.reply[i];
+  }
+  entries[at + ENTRY.DELTAS] = deltasOf(entries, original, reply, addressWords);
 
-  const addresses = fold(wordDelta(src, pool.address) + wordDelta(dst, endpoint));
-  const all = fold(addresses + wordDelta(ports, portsWord(pool.port, endpointPort)));
-  entries[at + ENTRY.DELTAS] = addresses | (all << 16);
-
-  const flow = flows.confirm(at, protocol | STATUS.SRC_NAT | STATUS.DST_NAT);
+  const flow = flows.confirm(at, protocol | STATUS.DST_NAT | (masquerade ? STATUS.SRC_NAT : 0));
   if (flow === NO_FLOW) return refused(DropReason.FlowTableFull);
   cx.counters[COUNTER.FLOWS_CREATED]++;
   cx.counters[endpointRow(entries[at + ENTRY.ENDPOINT]) + ENDPOINT_ROW.FLOWS_CREATED]++;
   return flow;
+}
+
+/** What rewriting the original tuple to the reverse of the reply tuple adds to checksums: see ENTRY.DELTAS. */
+function deltasOf(entries: Int32Array, original: number, reply: number, addressWords: number): number {
+  let sum = 0;
+  for (let i = 0; i < addressWords; i++) {
+    sum += wordDelta(entries[original + i], entries[reply + addressWords + i]);
+    sum += wordDelta(entries[original + addressWords + i], entries[reply + i]);
+  }
+  const addresses = fold(sum);
+  const ports = 2 * addressWords;
+  const all = fold(addresses + wordDelta(entries[original + ports], swapPorts(entries[reply + ports])));
+  return addresses | (all << 16);
 }
 
 /** The drop reason that `pinCreate` answered instead of a flow. */
@@ -88,11 +136,12 @@ const refused = (reason: DropReason): FlowRef => -reason - 1;
 
 /** A packet of `flow` was seen: its state, its age and its counts. */
 export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
-  const { records, flows, counters } = cx;
-  const { entries, floats } = flows;
+  const { records, counters } = cx;
   const record = recordAt(slot);
+  const flows = cx.flows[records[record + RECORD.FAMILY]];
+  const { entries, floats } = flows;
   const direction = flow & 1;
-  const at = (flow >> 1) * ENTRY.WORDS;
+  const at = flows.entryOf(flow);
 
   let status = entries[at];
   if (direction === DIRECTION.REPLY) status |= STATUS.SEEN_REPLY;

@@ -2,22 +2,28 @@
  * The packet's way, all of its branching, in the order of the drawing in docs/ARCHITECTURE.md.
  *
  *   parse -> pinFind --hit-----------------------------------> touch -> translate -> Forward
- *      |        | miss                                           ^
- *      |        '-> match -- endpoint ------> pinCreate ---------'
- *      |              |-- not a service ----> Pass                '-- no room --> Drop
- *      |              |-- SNAT address -----> Drop
+ *      |        |       |- endpoint gone, policy reset; abandoned -> RST   ^
+ *      |        |       '- endpoint refused the SYN -> retry with another -+
+ *      |        | miss                                                     |
+ *      |        '-> match -- endpoint ------> pinCreate -> keepSyn --------'
+ *      |              |-- not a service ----> Pass '-- no room --> Drop
+ *      |              |-- policy, source range, SNAT address -> Drop
  *      |              '-- no endpoints, unserved port -> Reject
  *      '-- malformed, fragment -> Drop
  */
 import { NO_FLOW } from '../conntrack/flow-table.js';
 import { COUNTER } from '../table/counters.js';
 import { PROTOCOL } from '../wire/ipv4.js';
+import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
 import { match } from './match.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
-import { pinCreate, pinFind, refusalOf, touch } from './pin.js';
+import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
 import { reject } from './reject.js';
+import { unreachableFlow } from './related.js';
+import { reset } from './reset.js';
+import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
 import { translate } from './translate.js';
 import { DropReason, Match, Verdict } from './verdict.js';
 
@@ -27,27 +33,47 @@ export function process(cx: WorkerContext, slot: Slot): Verdict {
   if (malformed !== DropReason.None) return drop(cx, slot, malformed);
 
   let flow = pinFind(cx, slot);
-  if (flow === NO_FLOW) {
+  if (flow !== NO_FLOW) {
+    if (answered(cx, slot, flow)) return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
+    if (isAbandoned(cx, slot, flow)) return refuse(cx, slot);
+    if (pinEnds(cx, slot, flow)) return refuse(cx, slot);
+  } else {
+    const failedFlow = unreachableFlow(cx, slot);
+    if (failedFlow !== NO_FLOW && unreachable(cx, slot, failedFlow)) {
+      return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
+    }
     const found = match(cx, slot);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
     if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
+    if (found === Match.NoLocalEndpoints) return drop(cx, slot, DropReason.NoLocalEndpoints);
+    if (found === Match.SourceRange) return drop(cx, slot, DropReason.SourceRange);
+    if (found === Match.UnusedServiceAddress) return drop(cx, slot, DropReason.UnusedServiceAddress);
     if (found !== Match.Endpoint) {
       reject(cx, slot);
       return outcome(cx, slot, COUNTER.REJECTED, Verdict.Reject);
     }
     flow = pinCreate(cx, slot);
     if (flow < 0) return drop(cx, slot, refusalOf(flow));
+    keepSyn(cx, slot, flow);
   }
   touch(cx, slot, flow);
   translate(cx, slot, flow);
   return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
 }
 
-/** TCP and UDP: what has flows, and what may be answered with an ICMP error (never an ICMP error itself). */
+/** What has flows, and what may be answered with an ICMP error (never an ICMP error itself). */
 function isBalanced(cx: WorkerContext, slot: Slot): boolean {
   const protocol = cx.records[recordAt(slot) + RECORD.PROTOCOL];
-  return protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP;
+  return protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP || protocol === PROTOCOL.SCTP;
+}
+
+/** Ends the sender's connection; an RST is never answered with one. */
+function refuse(cx: WorkerContext, slot: Slot): Verdict {
+  if (cx.records[recordAt(slot) + RECORD.TCP_FLAGS] & TCP_FLAG.RST)
+    return drop(cx, slot, DropReason.Abandoned);
+  reset(cx, slot);
+  return outcome(cx, slot, COUNTER.RESET, Verdict.Reject);
 }
 
 function drop(cx: WorkerContext, slot: Slot, reason: DropReason): Verdict {

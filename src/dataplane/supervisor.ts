@@ -2,8 +2,8 @@
  * Starts the dataplane workers in piscina's threads and keeps them running. A worker is one task that lasts as long as
  * the proxy: when it ends by an error, or its thread dies, the task is run again and takes up its queue and its shard.
  */
-import type { MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
+import { closeDescriptor, errnoName, openWake, wake } from '../../native-bindings/index.js';
 import { SIGNAL } from '../table/signals.js';
 import type { WorkerStartup } from './worker.js';
 
@@ -16,7 +16,7 @@ export interface SupervisorOptions {
   readonly workers: number;
   readonly signals: Int32Array;
   /** What a worker is started with; asked for again at every restart. Its `tables` port is transferred. */
-  readonly startupOf: (worker: number) => WorkerStartup & { tables: MessagePort };
+  readonly startupOf: (worker: number) => Omit<WorkerStartup, 'wake'>;
   /** A worker failed and is being restarted. */
   readonly onRestart: (worker: number, failure: Error) => void;
 }
@@ -25,9 +25,11 @@ export class Supervisor {
   private readonly pool: Piscina;
   private readonly options: SupervisorOptions;
   private readonly running: Promise<void>[] = [];
+  private readonly wakes: readonly number[];
 
   constructor(options: SupervisorOptions) {
     this.options = options;
+    this.wakes = Array.from({ length: options.workers }, openWakeOrThrow);
     this.pool = new Piscina({
       filename: new URL('./worker.js', import.meta.url).href,
       minThreads: options.workers,
@@ -41,17 +43,24 @@ export class Supervisor {
     return Promise.all(this.running).then(() => undefined);
   }
 
+  /** Ends the sleep of workers without traffic: something is there for them to see. */
+  wake(): void {
+    for (const descriptor of this.wakes) wake(descriptor);
+  }
+
   /** Tells every worker to return, waits until they have, and ends the threads. */
   async stop(): Promise<void> {
     Atomics.store(this.options.signals, SIGNAL.STOP, 1);
+    this.wake();
     await Promise.allSettled(this.running);
     await this.pool.destroy();
+    for (const descriptor of this.wakes) closeDescriptor(descriptor);
   }
 
   private async keepRunning(worker: number): Promise<void> {
     let failures: number[] = [];
     while (Atomics.load(this.options.signals, SIGNAL.STOP) === 0) {
-      const startup = this.options.startupOf(worker);
+      const startup: WorkerStartup = { ...this.options.startupOf(worker), wake: this.wakes[worker] };
       try {
         await this.pool.run(startup, { transferList: [startup.tables] });
       } catch (error) {
@@ -64,4 +73,10 @@ export class Supervisor {
       }
     }
   }
+}
+
+function openWakeOrThrow(): number {
+  const descriptor = openWake();
+  if (descriptor < 0) throw new Error(`no descriptor to wake a worker with: ${errnoName(descriptor)}`);
+  return descriptor;
 }

@@ -1,13 +1,16 @@
 /**
  * Step 5: DNAT and SNAT of one packet. Addresses and ports become the reverse of the flow's other tuple; checksums
- * follow by the deltas that `pinCreate` stored, so the payload is never looked at. A GSO super-packet is rewritten
- * like any other: its segments will carry this header.
+ * follow by the deltas that `pinCreate` stored, so the payload is never looked at (but for SCTP's CRC). A GSO
+ * super-packet is rewritten like any other: its segments will carry this header.
  */
-import { DIRECTION, ENTRY, TUPLE, tupleAt } from '../conntrack/entry.js';
+import { DIRECTION, ENTRY } from '../conntrack/entry.js';
 import type { FlowRef } from '../conntrack/flow-table.js';
 import { swapPorts } from '../wire/byte-order.js';
 import { inverseDelta, updateChecksum, updatePartialChecksum } from '../wire/checksum.js';
+import { FAMILY } from '../wire/family.js';
 import { IPV4, PROTOCOL } from '../wire/ipv4.js';
+import { IPV6 } from '../wire/ipv6.js';
+import { SCTP, sctpChecksum } from '../wire/sctp.js';
 import { TCP } from '../wire/tcp.js';
 import { UDP } from '../wire/udp.js';
 import type { WorkerContext } from './context.js';
@@ -15,19 +18,24 @@ import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
 
 /** @param flow the packet's flow and direction, as `pinFind` or `pinCreate` answered it */
 export function translate(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
-  const { words, halves } = cx.slab;
+  const { bytes, words, halves } = cx.slab;
   const { records } = cx;
-  const { entries } = cx.flows;
   const record = recordAt(slot);
+  const family = records[record + RECORD.FAMILY];
+  const flows = cx.flows[family];
+  const { entries, addressWords } = flows;
   const at = packetAt(slot);
   const l4 = records[record + RECORD.L4];
-  const entry = (flow >> 1) * ENTRY.WORDS;
+  const entry = flows.entryOf(flow);
   const direction = flow & 1;
 
-  const other = tupleAt(entry, direction ^ 1);
-  words[(at + IPV4.SRC) >> 2] = entries[other + TUPLE.DST];
-  words[(at + IPV4.DST) >> 2] = entries[other + TUPLE.SRC];
-  words[l4 >> 2] = swapPorts(entries[other + TUPLE.PORTS]);
+  const src = (at + (family === FAMILY.V4 ? IPV4.SRC : IPV6.SRC)) >> 2;
+  const other = flows.tupleOf(entry, direction ^ 1);
+  for (let i = 0; i < addressWords; i++) {
+    words[src + i] = entries[other + addressWords + i];
+    words[src + addressWords + i] = entries[other + i];
+  }
+  words[l4 >> 2] = swapPorts(entries[other + 2 * addressWords]);
 
   const deltas = entries[entry + ENTRY.DELTAS];
   let addresses = deltas & 0xffff;
@@ -37,10 +45,18 @@ export function translate(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
     all = inverseDelta(all);
   }
 
-  const ipCheck = (at + IPV4.CHECK) >> 1;
-  halves[ipCheck] = updateChecksum(halves[ipCheck], addresses);
+  if (family === FAMILY.V4) {
+    const ipCheck = (at + IPV4.CHECK) >> 1;
+    halves[ipCheck] = updateChecksum(halves[ipCheck], addresses);
+  }
 
-  const isUdp = records[record + RECORD.PROTOCOL] === PROTOCOL.UDP;
+  const protocol = records[record + RECORD.PROTOCOL];
+  if (protocol === PROTOCOL.SCTP) {
+    const end = at + records[record + RECORD.LENGTH];
+    words[(l4 + SCTP.CHECK) >> 2] = sctpChecksum(bytes, l4, end);
+    return;
+  }
+  const isUdp = protocol === PROTOCOL.UDP;
   const l4Check = (l4 + (isUdp ? UDP.CHECK : TCP.CHECK)) >> 1;
   const check = halves[l4Check];
   if (records[record + RECORD.PARTIAL] === 1) {

@@ -11,13 +11,13 @@ export const DropReason = {
   ShortRead: 1,
   /** Neither IPv4 nor IPv6. */
   NotIp: 2,
-  /** IPv6, which is not balanced yet. */
-  Ipv6: 3,
-  /** An IPv4 header or total length that does not fit the packet. */
-  BadIpv4Header: 4,
+  /** An IPv6 extension header that leaves the packet, or too many of them. */
+  BadIpv6Extension: 3,
+  /** An IP header or its length that does not fit the packet. */
+  BadIpHeader: 4,
   /** A fragment: without its ports there is no telling whose it is. Not reassembled yet. */
   Fragment: 5,
-  /** To one of our addresses, of a protocol that is not balanced yet (ICMP, SCTP, ...). */
+  /** To one of our addresses, of a protocol that is not balanced (ICMP, ...). */
   UnsupportedProtocol: 6,
   /** A TCP header that does not fit the packet. */
   BadTcpHeader: 7,
@@ -31,10 +31,22 @@ export const DropReason = {
   NoFlow: 11,
   /** No room in the flow table. */
   FlowTableFull: 12,
-  /** No free source port towards the chosen endpoint in the SNAT pool. */
+  /** No free source port towards the chosen endpoint. */
   SnatExhausted: 13,
   /** The kernel refused the packet when it was written back. */
   WriteFailed: 14,
+  /** An SCTP header that does not fit the packet. */
+  BadSctpHeader: 15,
+  /** An SCTP packet whose CRC32c is wrong. */
+  BadSctpChecksum: 16,
+  /** The client is in none of the Service's loadBalancerSourceRanges. */
+  SourceRange: 17,
+  /** Traffic policy Local, and no endpoint on this node. */
+  NoLocalEndpoints: 18,
+  /** To an address of the Service CIDR that no Service has (nftables mode). */
+  UnusedServiceAddress: 19,
+  /** An RST from an endpoint that was given up. */
+  Abandoned: 20,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -51,11 +63,17 @@ export const Match = {
   Endpoint: 0,
   /** A frontend without endpoints. */
   NoEndpoints: 1,
-  /** A port that is not served of an address that is ours. */
-  UnservedPort: 2,
+  /** A frontend that has endpoints, but none that this packet may have. */
+  NoLocalEndpoints: 2,
+  /** A load balancer address, and the client is in none of its ranges. */
+  SourceRange: 3,
+  /** A port that is not served of an address that answers so. */
+  UnservedPort: 4,
+  /** An address of the Service CIDR that no Service has. */
+  UnusedServiceAddress: 5,
   /** An address of the SNAT pool. */
-  SnatAddress: 3,
+  SnatAddress: 6,
   /** Not our business. */
-  NotAService: 4,
+  NotAService: 7,
 } as const;
 export type Match = (typeof Match)[keyof typeof Match];

@@ -1,10 +1,11 @@
 /**
  * The entry of a dataplane worker thread, run by the pool in supervisor.ts: attaches the shared memory, then takes
  * turns until it is told to stop. The TUN queue stays open when a worker ends, so that the one that replaces it goes on
- * where it was; the flows are in the mapped file.
+ * where it was; the flows are in the mapped files.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { errnoName, mapFile } from '../../native-bindings/index.js';
+import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
 import { PortPool } from '../conntrack/port-pool.js';
 import { tunDevice } from '../device/tun.js';
@@ -17,46 +18,71 @@ import { WorkerContext } from './context.js';
 import { turn } from './loop.js';
 import { Slab } from './packet.js';
 
-/** Longest sleep without traffic: how late an idle worker notices STOP or acknowledges a new table. */
+/** Longest sleep without traffic, if nobody wakes the worker: expired flows are reaped at least that often. */
 const IDLE_WAIT_MS = 100;
+
+/** A SNAT pool in words: usable addresses one behind the other, first address and mask of the whole. */
+export interface PoolWords {
+  readonly addresses: Int32Array;
+  readonly network: Int32Array;
+  readonly mask: Int32Array;
+}
 
 export interface WorkerStartup {
   /** Number of this worker, from 0. */
   readonly worker: number;
   /** Descriptor of its TUN queue, opened by the main thread. */
   readonly descriptor: number;
+  /** Descriptor that ends its sleep. */
+  readonly wake: number;
   readonly signals: Int32Array;
   readonly table: PublishedTable;
   /** Where later tables arrive. */
   readonly tables: MessagePort;
-  readonly flowsPath: string;
-  /** Flows in this worker's shard; a power of two. */
+  /** Files of this worker's shards, one a family. */
+  readonly flowsPaths: readonly string[];
+  /** Flows in a shard; a power of two. */
   readonly flowCapacity: number;
   readonly countersPath: string;
+  /** File of the ClientIP affinities of all workers, and how many it holds; a power of two. */
+  readonly affinityPath: string;
+  readonly affinityCapacity: number;
+  /** Shared by all workers: turns of round robin by row, flows and penalties by endpoint id. */
+  readonly turns: Int32Array;
+  readonly active: Int32Array;
+  readonly penalties: Int32Array;
   /** Of the tuple hash and of the random choices. */
   readonly seed: number;
-  readonly snatPool: { readonly addresses: Int32Array; readonly network: number; readonly mask: number };
+  /** One a family; one without addresses masquerades nothing. */
+  readonly snatPools: readonly PoolWords[];
 }
 
 /** @throws Error when memory cannot be mapped or the device answers with an error; the supervisor decides then */
 export default function runWorker(startup: WorkerStartup): void {
-  const { signals, worker, tables } = startup;
+  const { signals, worker, tables, flowCapacity: capacity, seed, active } = startup;
   const slab = new Slab();
-  const { addresses, network, mask } = startup.snatPool;
   const cx = new WorkerContext({
     slab,
     table: ServiceTable.from(startup.table.bytes),
-    flows: new FlowTable(
-      map(startup.flowsPath, flowFileBytes(startup.flowCapacity)),
-      startup.flowCapacity,
-      startup.seed,
+    flows: startup.flowsPaths.map(
+      (path, family) =>
+        new FlowTable(map(path, flowFileBytes(family, capacity)), { family, capacity, seed, active }),
     ),
-    pool: new PortPool(addresses, network, mask),
-    random: new Random(startup.seed + worker),
+    pools: startup.snatPools.map(
+      ({ addresses, network, mask }, family) => new PortPool(family, addresses, network, mask),
+    ),
+    affinity: new AffinityTable(
+      map(startup.affinityPath, affinityBytes(startup.affinityCapacity)),
+      startup.affinityCapacity,
+    ),
+    turns: startup.turns,
+    active,
+    penalties: startup.penalties,
+    random: new Random(seed + worker),
     counters: new Float64Array(map(startup.countersPath, COUNTERS_BYTES)),
   });
   cx.reapedMs = monotonicMs();
-  const device = tunDevice(startup.descriptor, slab);
+  const device = tunDevice(startup.descriptor, startup.wake, slab);
 
   let generation = startup.table.generation;
   Atomics.store(signals, SIGNAL.SEEN + worker, generation);
@@ -71,7 +97,8 @@ export default function runWorker(startup: WorkerStartup): void {
     }
     const count = turn(cx, device, monotonicMs());
     if (count < 0) throw new Error(`worker ${worker}: the TUN device answered ${errnoName(count)}`);
-    if (count === 0) device.wait(IDLE_WAIT_MS);
+    if (count === 0)
+      device.wait(Math.max(0, Math.min(IDLE_WAIT_MS, Math.ceil(cx.retry.nextDueMs - monotonicMs()))));
   }
   tables.close();
 }

@@ -3,12 +3,16 @@ import { bindSlab, readBatch, waitReadable, writeBatch } from '../../native-bind
 import { FRAME_AT, SLOT_BYTES, type Slab } from '../dataplane/packet.js';
 import type { Device } from './device.js';
 
-/** @param descriptor a queue from `openQueue` @param slab where its packets go */
-export function tunDevice(descriptor: number, slab: Slab): Device {
+/**
+ * @param descriptor a queue from `openQueue`
+ * @param wake a descriptor from `openWake` that ends a wait
+ * @param slab where its packets go
+ */
+export function tunDevice(descriptor: number, wake: number, slab: Slab): Device {
   const bound = bindSlab(descriptor, slab.buffer, slab.lengths, SLOT_BYTES, FRAME_AT);
   return {
     readBatch: () => readBatch(bound),
     writeBatch: (count) => writeBatch(bound, count),
-    wait: (timeoutMs) => waitReadable(bound, timeoutMs),
+    wait: (timeoutMs) => waitReadable(bound, wake, timeoutMs),
   };
 }

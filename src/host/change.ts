@@ -4,78 +4,135 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { Family } from '../wire/address.js';
 
 export type Command =
-  | { readonly tool: 'ip'; readonly words: string }
+  | { readonly tool: 'ip'; readonly family: Family; readonly words: string }
   | { readonly tool: 'sysctl'; readonly name: string; readonly value: string };
 
 export interface Change {
   readonly apply: Command;
-  /** Absent when another change's undo takes this one back too (a route goes with its device). */
+  /** Takes this one change back. Absent where only the undo of an earlier change can (a device's own settings). */
   readonly undo?: Command;
+  /** It goes with its device: at the stop its undo need not be run, nor be in the journal. */
+  readonly goesWithDevice?: true;
+  /** One Service's own: when it fails the rest is made all the same. */
+  readonly ofService?: true;
+  /** Living flows may need it when no Service does any more: it is taken back late (see AppliedChanges). */
+  readonly lingers?: true;
+  /** The same, and it is taken back at the stop only. */
+  readonly stays?: true;
 }
 
-export const ip = (words: string): Command => ({ tool: 'ip', words });
+/** @param words without "-6": that is the family's */
+export const ip = (words: string, family: Family = 'IPv4'): Command => ({ tool: 'ip', family, words });
+/** @param name with dots between its parts; a dot in a device's name is written "/", as sysctl(8) has it */
 export const sysctl = (name: string, value: string): Command => ({ tool: 'sysctl', name, value });
 
-/** The command as a person would type it. */
-export const commandText = (command: Command): string =>
-  command.tool === 'ip' ? `ip ${command.words}` : `sysctl -w ${command.name}=${command.value}`;
+/** The command as a person would type it. Two changes are the same when these texts are. */
+export function commandText(command: Command): string {
+  if (command.tool === 'sysctl') return `sysctl -w ${command.name}=${command.value}`;
+  return command.family === 'IPv6' ? `ip -6 ${command.words}` : `ip ${command.words}`;
+}
+
+export interface CommandFailure {
+  /** Position in the given list. */
+  readonly index: number;
+  readonly reason: string;
+}
 
 /**
- * Runs commands in order and stops at the first that fails. Neighbouring `ip` commands go through one `ip -batch`, so
- * that ten thousand routes take one process.
- * @returns how many succeeded, and what the failed one said
+ * Runs commands in order. Neighbouring `ip` commands of one family go through one `ip -batch`, so that ten thousand
+ * routes take one process.
+ * @param mayFail whether to go on behind the command at an index when it fails
+ * @returns the failures; the last of them is where the run ended, unless it may fail
  */
-export function runCommands(commands: readonly Command[]): { done: number; failure?: string } {
-  let done = 0;
-  while (done < commands.length) {
-    const first = commands[done];
-    if (first.tool === 'sysctl') {
-      const failure = writeSysctl(first.name, first.value);
-      if (failure !== undefined) return { done, failure };
-      done++;
-      continue;
-    }
-    const lines: string[] = [];
-    for (let i = done; i < commands.length; i++) {
-      const command = commands[i];
-      if (command.tool !== 'ip') break;
-      lines.push(command.words);
-    }
-    const { failedLine, failure } = runIpBatch(lines);
-    if (failure !== undefined) return { done: done + failedLine - 1, failure };
-    done += lines.length;
+export function runCommands(
+  commands: readonly Command[],
+  mayFail: (index: number) => boolean = () => false,
+): CommandFailure[] {
+  const failures: CommandFailure[] = [];
+  for (let start = 0; start < commands.length; ) {
+    const end = runEnd(commands, start, mayFail);
+    const found = runTogether(commands.slice(start, end), mayFail(start)).map(({ index, reason }) => ({
+      index: start + index,
+      reason,
+    }));
+    failures.push(...found);
+    const last = found.at(-1);
+    if (last !== undefined && !mayFail(last.index)) return failures;
+    start = end;
   }
-  return { done };
+  return failures;
 }
 
-const sysctlPath = (name: string): string => `/proc/sys/${name.replaceAll('.', '/')}`;
+/** @returns where the commands end that can be handed over together with the one at `start` */
+function runEnd(commands: readonly Command[], start: number, mayFail: (index: number) => boolean): number {
+  const kind = (index: number): string => {
+    const command = commands[index];
+    return command?.tool === 'ip' ? `${command.family} ${mayFail(index)}` : '';
+  };
+  let end = start + 1;
+  while (end < commands.length && kind(start) !== '' && kind(end) === kind(start)) end++;
+  return end;
+}
 
-/** @throws Error when there is no such setting */
-export const readSysctl = (name: string): string => readFileSync(sysctlPath(name), 'utf8').trim();
+/** @param commands one sysctl, or `ip` commands of one family @param goOn also behind a failed one */
+function runTogether(commands: readonly Command[], goOn: boolean): CommandFailure[] {
+  const [first] = commands;
+  if (first === undefined) return [];
+  if (first.tool === 'sysctl') return writeSysctl(first.name, first.value);
+  const lines = commands.map((command) => (command.tool === 'ip' ? command.words : ''));
+  return runIpBatch(first.family, lines, goOn);
+}
 
-function writeSysctl(name: string, value: string): string | undefined {
+/** "net.ipv4.conf.eth0/100.rp_filter" -> the file of eth0.100's setting. */
+const sysctlPath = (name: string): string =>
+  `/proc/sys/${name
+    .split('.')
+    .map((part) => part.replaceAll('/', '.'))
+    .join('/')}`;
+
+/** @returns null when there is no such setting, or it cannot be read */
+export function readSysctl(name: string): string | null {
+  try {
+    return readFileSync(sysctlPath(name), 'utf8').trim();
+  } catch {
+    return null;
+  }
+}
+
+function writeSysctl(name: string, value: string): CommandFailure[] {
   try {
     writeFileSync(sysctlPath(name), value);
-    return undefined;
+    return [];
   } catch (error) {
-    return (error as Error).message;
+    return [{ index: 0, reason: (error as Error).message }];
   }
 }
 
-/** @returns the number (from 1) of the line that failed with what `ip` said, or neither */
-function runIpBatch(lines: readonly string[]): { failedLine: number; failure?: string } {
-  const { status, stderr, error } = spawnSync('ip', ['-batch', '-'], {
+function runIpBatch(family: Family, lines: readonly string[], goOn: boolean): CommandFailure[] {
+  const args = [...(family === 'IPv6' ? ['-6'] : []), ...(goOn ? ['-force'] : []), '-batch', '-'];
+  const { status, stderr, error } = spawnSync('ip', args, {
     input: `${lines.join('\n')}\n`,
     encoding: 'utf8',
+    maxBuffer: 64 << 20,
   });
-  if (error !== undefined) return { failedLine: 1, failure: `ip: ${error.message}` };
-  if (status === 0) return { failedLine: 0 };
-  // ip closes with "Command failed -:3" after the reason.
-  const failedLine = Number(/^Command failed .*:(\d+)$/m.exec(stderr)?.[1] ?? 1);
-  return {
-    failedLine,
-    failure: stderr.replace(/^Command failed .*$/m, '').trim() || `ip ended with status ${status}`,
-  };
+  if (error !== undefined) return [{ index: 0, reason: `ip: ${error.message}` }];
+  if (status === 0) return [];
+  // What ip says about a line, then "Command failed -:3".
+  const failures: CommandFailure[] = [];
+  let said: string[] = [];
+  for (const line of stderr.split('\n')) {
+    const lineNumber = /^Command failed .*:(\d+)$/.exec(line)?.[1];
+    if (lineNumber === undefined) {
+      if (line.trim() !== '') said.push(line.trim());
+      continue;
+    }
+    failures.push({ index: Number(lineNumber) - 1, reason: said.join(' ') || 'ip refused it' });
+    said = [];
+  }
+  return failures.length > 0
+    ? failures
+    : [{ index: 0, reason: said.join(' ') || `ip ended with status ${status}` }];
 }

@@ -5,7 +5,8 @@
 import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EXIT, Failure } from '../shared/failure.js';
-import { type Change, type Command, commandText, runCommands } from './change.js';
+import { FAMILY } from '../wire/family.js';
+import { type Command, runCommands } from './change.js';
 
 interface Journal {
   /** Who made the changes. */
@@ -18,22 +19,41 @@ interface Journal {
 
 export class StateDir {
   readonly path: string;
+  private readonly written = new Map<string, number>();
 
   constructor(path: string) {
     this.path = path;
   }
 
-  flowsPath(worker: number): string {
-    return join(this.path, `flows-${worker}`);
+  /** @param family FAMILY */
+  flowsPath(worker: number, family: number): string {
+    return join(this.path, `flows-${worker}-${family === FAMILY.V4 ? 'ipv4' : 'ipv6'}`);
   }
 
   countersPath(worker: number): string {
     return join(this.path, `counters-${worker}`);
   }
 
+  /** ClientIP affinities of all workers. */
+  get affinityPath(): string {
+    return join(this.path, 'affinity');
+  }
+
   /** Names of the endpoints that have a counter row. */
   get endpointsPath(): string {
     return join(this.path, 'endpoints.json');
+  }
+
+  /** Names of the Service ports that have a row of shared state. */
+  get portsPath(): string {
+    return join(this.path, 'ports.json');
+  }
+
+  /** Writes a list that only ever grows, whole or not at all; not when it has not grown. */
+  writeList(path: string, list: readonly unknown[]): void {
+    if (this.written.get(path) === list.length) return;
+    writeWhole(path, JSON.stringify(list));
+    this.written.set(path, list.length);
   }
 
   private get journalPath(): string {
@@ -63,23 +83,9 @@ export class StateDir {
       );
     }
     // Each on its own: a reboot or a person may have taken some of it back already.
-    for (const command of journal.undo) runCommands([command]);
+    runCommands(journal.undo, () => true);
     rmSync(this.journalPath);
     return journal.undo;
-  }
-
-  /**
-   * Writes down how changes are taken back, then makes them. If one fails, those before it are taken back.
-   * @throws Failure naming the command that failed
-   */
-  apply(changes: readonly Change[]): void {
-    this.writeJournal(undoOf(changes));
-    const { done, failure } = runCommands(changes.map(({ apply }) => apply));
-    if (failure === undefined) return;
-    const failed = commandText(changes[done]?.apply);
-    runCommands(undoOf(changes.slice(0, done)));
-    this.remove();
-    throw new Failure(EXIT.HOST, `\`${failed}\` failed: ${failure}; nothing was changed`);
   }
 
   /**
@@ -92,18 +98,8 @@ export class StateDir {
     return aside;
   }
 
-  /** Takes back what `apply` did and removes the directory. @returns what could not be taken back, in words */
-  undo(changes: readonly Change[]): string[] {
-    const problems: string[] = [];
-    for (const command of undoOf(changes)) {
-      const { failure } = runCommands([command]);
-      if (failure !== undefined) problems.push(`\`${commandText(command)}\` failed: ${failure}`);
-    }
-    this.remove();
-    return problems;
-  }
-
-  private remove(): void {
+  /** Removes the directory and everything in it. */
+  remove(): void {
     rmSync(this.path, { recursive: true, force: true });
     try {
       rmdirSync(dirname(this.path)); // /run/flowpin, if no other device has its state there
@@ -129,16 +125,18 @@ export class StateDir {
     }
   }
 
-  private writeJournal(undo: readonly Command[]): void {
+  /** Writes down what takes the changes to the host back. @param undo in the order in which to run it */
+  writeJournal(undo: readonly Command[]): void {
     const journal: Journal = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '', undo };
-    const draft = `${this.journalPath}.new`;
-    writeFileSync(draft, JSON.stringify(journal));
-    renameSync(draft, this.journalPath); // whole or not at all
+    writeWhole(this.journalPath, JSON.stringify(journal));
   }
 }
 
-const undoOf = (changes: readonly Change[]): Command[] =>
-  changes.flatMap(({ undo }) => (undo === undefined ? [] : [undo])).reverse();
+function writeWhole(path: string, text: string): void {
+  const draft = `${path}.new`;
+  writeFileSync(draft, text);
+  renameSync(draft, path);
+}
 
 /** @returns when a process began, in ticks since boot, or undefined when there is none of that number */
 function startTimeOf(pid: number): string | undefined {

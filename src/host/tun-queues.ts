@@ -23,7 +23,8 @@ export function openTunQueues(tun: string, count: number): TunQueues {
     }
     descriptors.push(descriptor);
   }
-  return { descriptors, offloads: switchOffloadsOn(descriptors[0]) };
+  const [first = -1] = descriptors;
+  return { descriptors, offloads: switchOffloadsOn(first) };
 }
 
 export function closeTunQueues(descriptors: readonly number[]): void {

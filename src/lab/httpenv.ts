@@ -2,7 +2,9 @@
 // The addresses are the seed's; examples/httpenv.yaml is the same Service for `flowpin up`.
 
 import { fileURLToPath } from 'node:url';
-import { frontendsOf } from '../control/compile/frontends.js';
+import { planOf } from '../control/compile/plan.js';
+import { endpointText } from '../control/model/endpoint.js';
+import { PLAIN_OPTIONS } from '../control/model/proxy-options.js';
 import { servicePortNameText } from '../control/model/service-port-name.js';
 import { loadFiles } from '../control/sources/file.js';
 import { packageFile } from './package-root.js';
@@ -32,13 +34,14 @@ export const HTTPENV_FILE: string = packageFile('examples', 'httpenv.yaml');
 
 /** What `flowpin up` understands of the manifest: the first Service port with an address. Throws when it has none. */
 export function loadedService(file: string): ServicePortFacts {
-  const [frontend] = frontendsOf(loadFiles([file])).frontends;
-  if (frontend === undefined) throw new Error(`no Service to balance in ${file}`);
+  const [planned] = planOf(loadFiles([file]).objects, PLAIN_OPTIONS).ports;
+  if (planned === undefined) throw new Error(`no Service to balance in ${file}`);
+  const { name, clusterIP, port, protocol } = planned.servicePort;
   return {
-    name: servicePortNameText(frontend.servicePort),
-    clusterIP: addressOf(frontend.address, frontend.port),
-    protocol: frontend.protocol,
-    endpoints: frontend.endpoints.map(({ address, port }) => addressOf(address, port)),
+    name: servicePortNameText(name),
+    clusterIP: addressOf(clusterIP, port),
+    protocol,
+    endpoints: (planned.endpoints.cluster ?? []).map(endpointText),
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * The only writer of service table bytes: `add` every frontend, then `finish`. Pure: the same frontends in the
- * same order give the same bytes.
+ * The only writer of service table bytes: add addresses, Service ports and their frontends, then `finish`. Pure: the
+ * same calls in the same order give the same bytes.
  */
 import { assert, powerOfTwoAtLeast } from '../shared/assert.js';
 import { hashFrontend } from './hash-frontend.js';
@@ -10,100 +10,271 @@ import {
   FRONTEND,
   frontendKey,
   HEADER,
+  MAGLEV_SIZE,
+  nodePortKey,
+  PORT,
+  PREFIX,
   TABLE_MAGIC,
   TABLE_VERSION,
-  WHOLE_ADDRESS,
+  wholeAddressKey,
 } from './layout.js';
+import { maglevTable } from './maglev.js';
 
 export interface TableEndpoint {
-  /** Address as a word, port as a half. */
-  readonly address: number;
+  /** Address in words. */
+  readonly address: readonly number[];
+  /** Port as a half. */
   readonly port: number;
-  /** Row of its counters. */
+  /** Counter row. */
   readonly id: number;
+  readonly weight: number;
+}
+
+export interface TablePrefix {
+  readonly family: number;
+  /** In words, host bits cleared. */
+  readonly network: readonly number[];
+  readonly mask: readonly number[];
+}
+
+export interface TablePort {
+  readonly family: number;
+  readonly protocol: number;
+  /** Bits of PORT_FLAG. */
+  readonly flags: number;
+  /** ALGORITHM. */
+  readonly algorithm: number;
+  /** For policy Cluster and policy Local, in the order in which they are tried. */
+  readonly cluster: readonly TableEndpoint[];
+  readonly local: readonly TableEndpoint[];
+  readonly ranges: readonly TablePrefix[];
+  readonly affinitySec: number;
+  readonly row: number;
+  /** Whether the sets get Maglev lookup tables. */
+  readonly maglev: boolean;
+}
+
+/** Words that grow at their end; a section's offsets become offsets into the table when its start is known. */
+class Section {
+  length = 0;
+  private memory = new Int32Array(1024);
+
+  /** Room for `count` more words, all zero. @returns the offset of the first */
+  grow(count: number): number {
+    const at = this.length;
+    this.length += count;
+    if (this.length > this.memory.length) {
+      const larger = new Int32Array(powerOfTwoAtLeast(this.length));
+      larger.set(this.memory);
+      this.memory = larger;
+    }
+    return at;
+  }
+
+  get words(): Int32Array {
+    return this.memory.subarray(0, this.length);
+  }
+
+  set(at: number, values: readonly number[]): void {
+    for (let i = 0; i < values.length; i++) this.memory[at + i] = values[i] as number;
+  }
 }
 
 export class TableBuilder {
-  private readonly keys: number[] = []; // address, key, first endpoint, endpoint count
-  private readonly endpoints: number[] = []; // address, port, id
-  private readonly seen = new Set<string>();
+  private readonly flags: number;
+  private readonly frontends: { key: number; address: readonly number[]; kind: number; port: number }[] = [];
+  private readonly seen = new Map<string, number>();
+  private readonly ports = new Section();
+  private readonly endpoints = new Section();
+  private readonly prefixes = new Section();
+  private readonly maglevs: Uint32Array[] = [];
   private endpointsLongest = 0;
+  private podPrefixes: readonly [number, number] = [0, 0];
+  private servicePrefixes: readonly [number, number] = [0, 0];
+  private linkPrefixes: readonly [number, number] = [0, 0];
 
-  /**
-   * @param address the frontend's address as a word
-   * @param port its port as a half
-   * @param protocol IP protocol number
-   * @param endpoints in the order in which the cascade tries them; none: connections are rejected
-   * @throws Error when the frontend was added before: the model has settled conflicts by then
-   */
-  add(address: number, port: number, protocol: number, endpoints: readonly TableEndpoint[]): void {
-    assert(port > 0 && port <= 0xffff && protocol > 0 && protocol <= 0xff, 'port and protocol are in range');
-    const known = this.addKey(address, frontendKey(port, protocol), this.endpointCount, endpoints.length);
-    assert(!known, 'a frontend is added once');
-    this.addKey(address, WHOLE_ADDRESS, 0, 0);
-    for (const { address, port, id } of endpoints) this.endpoints.push(address, port, id);
-    this.endpointsLongest = Math.max(this.endpointsLongest, endpoints.length);
+  /** @param flags bits of TABLE_FLAG */
+  constructor(flags: number) {
+    this.flags = flags;
   }
 
-  /** @returns the table's bytes, in memory that threads can share */
-  finish(): SharedArrayBuffer {
-    const keyCount = this.keys.length / FRONTEND.SIZE;
-    const slots = powerOfTwoAtLeast(Math.max(2, keyCount * 2)); // half full at most: short probes
+  /** Prefixes of pods, of ClusterIPs, and of links whose hosts answer each other directly. */
+  setPrefixes(
+    pods: readonly TablePrefix[],
+    services: readonly TablePrefix[],
+    links: readonly TablePrefix[],
+  ): void {
+    this.podPrefixes = this.addPrefixes(pods);
+    this.servicePrefixes = this.addPrefixes(services);
+    this.linkPrefixes = this.addPrefixes(links);
+  }
+
+  /** Adds bits of ADDRESS_FLAG to what is known of an address. */
+  addAddress(family: number, address: readonly number[], flags: number): void {
+    const at = this.addKey(wholeAddressKey(family), address, flags, 0);
+    this.frontends[at].kind |= flags;
+  }
+
+  /** @returns a handle for `addFrontend` */
+  addPort(port: TablePort): number {
+    const cluster = this.addEndpoints(port.cluster);
+    const local = this.addEndpoints(port.local);
+    const ranges = this.addPrefixes(port.ranges);
+    const maglev = port.maglev ? [this.addMaglev(port.cluster), this.addMaglev(port.local)] : [0, 0];
+    const at = this.ports.grow(PORT.SIZE);
+    this.ports.set(at, [
+      port.flags,
+      port.algorithm,
+      ...cluster,
+      ...local,
+      ...ranges,
+      port.affinitySec,
+      port.row,
+      ...maglev,
+    ]);
+    return at;
+  }
+
+  /**
+   * @param kind FRONTEND_KIND
+   * @param address in words; empty for a NodePort
+   * @param portHalf port as a half
+   * @param port handle from `addPort`
+   * @throws Error when the frontend was added before: the plan has settled conflicts by then
+   */
+  addFrontend(
+    kind: number,
+    family: number,
+    address: readonly number[],
+    portHalf: number,
+    protocol: number,
+    port: number,
+  ): void {
+    assert(
+      portHalf > 0 && portHalf <= 0xffff && protocol > 0 && protocol <= 0xff,
+      'port and protocol are in range',
+    );
+    const key = (address.length === 0 ? nodePortKey : frontendKey)(family, portHalf, protocol);
+    const before = this.frontends.length;
+    assert(this.addKey(key, address, kind, port) === before, 'a frontend is added once');
+  }
+
+  /**
+   * @param states ENDPOINT_STATE of every endpoint id from 0
+   * @returns the table's bytes, in memory that threads can share
+   */
+  finish(states: Int32Array): SharedArrayBuffer {
+    const slots = powerOfTwoAtLeast(Math.max(2, this.frontends.length * 2)); // half full at most: short probes
     const frontendsAt = HEADER.SIZE;
-    const endpointsAt = frontendsAt + slots * FRONTEND.SIZE;
-    const cascadeAt = endpointsAt + this.endpointCount * ENDPOINT.SIZE;
-    const wordCount = cascadeAt + this.endpointsLongest + 1;
+    const portsAt = frontendsAt + slots * FRONTEND.SIZE;
+    const endpointsAt = portsAt + this.ports.length;
+    const prefixesAt = endpointsAt + this.endpoints.length;
+    const statesAt = prefixesAt + this.prefixes.length;
+    const cascadeAt = statesAt + states.length;
+    const maglevsAt = cascadeAt + this.endpointsLongest + 1;
+    const wordCount = maglevsAt + this.maglevs.length * MAGLEV_SIZE;
 
     const words = new Int32Array(new SharedArrayBuffer(wordCount * Int32Array.BYTES_PER_ELEMENT));
     words[HEADER.MAGIC] = TABLE_MAGIC;
     words[HEADER.VERSION] = TABLE_VERSION;
     words[HEADER.WORDS] = wordCount;
+    words[HEADER.FLAGS] = this.flags;
     words[HEADER.FRONTEND_MASK] = slots - 1;
     words[HEADER.FRONTENDS_AT] = frontendsAt;
-    words[HEADER.FRONTEND_COUNT] = keyCount;
-    words[HEADER.ENDPOINTS_AT] = endpointsAt;
-    words[HEADER.ENDPOINT_COUNT] = this.endpointCount;
+    words[HEADER.FRONTEND_COUNT] = this.frontends.length;
+    words[HEADER.ENDPOINT_COUNT] = this.endpoints.length / ENDPOINT.SIZE;
+    words[HEADER.STATE_COUNT] = states.length;
+    words[HEADER.STATES_AT] = statesAt;
     words[HEADER.CASCADE_AT] = cascadeAt;
-    words[HEADER.PROBES_MAX] = this.placeFrontends(words.subarray(frontendsAt, endpointsAt), slots - 1);
-    this.placeEndpoints(words.subarray(endpointsAt, cascadeAt));
+    for (const [at, [first, count]] of [
+      [HEADER.POD_PREFIXES, this.podPrefixes],
+      [HEADER.SERVICE_PREFIXES, this.servicePrefixes],
+      [HEADER.LINK_PREFIXES, this.linkPrefixes],
+    ] as const) {
+      words[at] = prefixesAt + first;
+      words[at + 1] = count;
+    }
+    words[HEADER.PROBES_MAX] = this.placeFrontends(words.subarray(frontendsAt, portsAt), slots - 1, portsAt);
+    words.set(this.ports.words, portsAt);
+    for (let at = portsAt; at < endpointsAt; at += PORT.SIZE) {
+      words[at + PORT.CLUSTER] += endpointsAt;
+      words[at + PORT.LOCAL] += endpointsAt;
+      words[at + PORT.RANGES] += prefixesAt;
+      for (const maglev of [at + PORT.MAGLEV, at + PORT.MAGLEV + 1]) {
+        if (words[maglev] !== 0) words[maglev] = maglevsAt + (words[maglev] - 1) * MAGLEV_SIZE;
+      }
+    }
+    words.set(this.endpoints.words, endpointsAt);
+    words.set(this.prefixes.words, prefixesAt);
+    words.set(states, statesAt);
     for (let n = 2; n <= this.endpointsLongest; n++) words[cascadeAt + n] = cascadeThreshold(n);
+    for (const [i, table] of this.maglevs.entries()) words.set(table, maglevsAt + i * MAGLEV_SIZE);
     return words.buffer as SharedArrayBuffer;
   }
 
-  private get endpointCount(): number {
-    return this.endpoints.length / 3;
+  private addKey(key: number, address: readonly number[], kind: number, port: number): number {
+    const identity = `${key} ${address.join(' ')}`;
+    const known = this.seen.get(identity);
+    if (known !== undefined) return known;
+    this.seen.set(identity, this.frontends.length);
+    return this.frontends.push({ key, address, kind, port }) - 1;
   }
 
-  private addKey(address: number, key: number, first: number, count: number): boolean {
-    const identity = `${address} ${key}`;
-    if (this.seen.has(identity)) return true;
-    this.seen.add(identity);
-    this.keys.push(address, key, first, count);
-    return false;
+  /** @returns offset of the first in its section, and the count */
+  private addEndpoints(endpoints: readonly TableEndpoint[]): [number, number] {
+    const first = this.endpoints.grow(endpoints.length * ENDPOINT.SIZE);
+    let at = first;
+    for (const { address, port, id, weight } of endpoints) {
+      this.endpoints.set(at, address);
+      this.endpoints.set(at + ENDPOINT.PORT, [port, id, weight]);
+      at += ENDPOINT.SIZE;
+    }
+    this.endpointsLongest = Math.max(this.endpointsLongest, endpoints.length);
+    return [first, endpoints.length];
   }
 
-  private placeFrontends(frontends: Int32Array, mask: number): number {
+  private addPrefixes(prefixes: readonly TablePrefix[]): [number, number] {
+    const first = this.prefixes.grow(prefixes.length * PREFIX.SIZE);
+    let at = first;
+    for (const { family, network, mask } of prefixes) {
+      this.prefixes.set(at + PREFIX.NETWORK, network);
+      this.prefixes.set(at + PREFIX.MASK, mask);
+      this.prefixes.set(at + PREFIX.FAMILY, [family]);
+      at += PREFIX.SIZE;
+    }
+    return [first, prefixes.length];
+  }
+
+  /** @returns its number from 1; 0 for a set that needs none */
+  private addMaglev(endpoints: readonly TableEndpoint[]): number {
+    if (endpoints.length < 2) return 0;
+    const names = endpoints.map(({ address, port }) =>
+      hashFrontend(Int32Array.from(address), 0, address.length, port),
+    );
+    return this.maglevs.push(
+      maglevTable(
+        names,
+        endpoints.map(({ weight }) => weight),
+      ),
+    );
+  }
+
+  private placeFrontends(records: Int32Array, mask: number, portsAt: number): number {
     let probesMax = 0;
-    for (let from = 0; from < this.keys.length; from += FRONTEND.SIZE) {
-      const address = this.keys[from];
-      const key = this.keys[from + FRONTEND.KEY];
-      let slot = hashFrontend(address, key) & mask;
+    for (const { key, address, kind, port } of this.frontends) {
+      let slot = hashFrontend(Int32Array.from(address), 0, address.length, key) & mask;
       let probes = 1;
-      while (frontends[slot * FRONTEND.SIZE + FRONTEND.KEY] !== 0) {
+      while (records[slot * FRONTEND.SIZE + FRONTEND.KEY] !== 0) {
         slot = (slot + 1) & mask;
         probes++;
       }
       probesMax = Math.max(probesMax, probes);
-      for (let i = 0; i < FRONTEND.SIZE; i++) frontends[slot * FRONTEND.SIZE + i] = this.keys[from + i];
+      const at = slot * FRONTEND.SIZE;
+      records[at + FRONTEND.KEY] = key;
+      records.set(address, at + FRONTEND.ADDRESS);
+      records[at + FRONTEND.KIND] = kind;
+      records[at + FRONTEND.PORT] = portsAt + port;
     }
     return probesMax;
-  }
-
-  private placeEndpoints(records: Int32Array): void {
-    for (let from = 0, at = 0; from < this.endpoints.length; from += 3, at += ENDPOINT.SIZE) {
-      records[at + ENDPOINT.ADDRESS] = this.endpoints[from];
-      records[at + ENDPOINT.PORT] = this.endpoints[from + 1];
-      records[at + ENDPOINT.ID] = this.endpoints[from + 2];
-    }
   }
 }

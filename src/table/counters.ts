@@ -5,7 +5,9 @@
  *   totals (COUNTER.*, then one count a drop reason) | one row of ENDPOINT_ROW.SIZE for each endpoint id
  */
 
-/** Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED or a drop reason. */
+/**
+ * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED or a
+ * drop reason. */
 export const COUNTER = {
   RECEIVED: 0,
   RECEIVED_BYTES: 1,
@@ -15,6 +17,14 @@ export const COUNTER = {
   FLOWS_CREATED: 5,
   FLOWS_REAPED: 6,
   BATCHES: 7,
+  /** Answered with RST: the endpoint is gone, and the Service wants such connections ended. */
+  RESET: 8,
+  /** Refusals of an endpoint that were not passed on: the connection is being made with another one. */
+  RETRIED: 9,
+  /** SYNs sent again, after a refusal or after silence; not packets that were read. */
+  RETRIES: 10,
+  /** Packets sent that no packet read stands behind. */
+  INJECTED: 11,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;

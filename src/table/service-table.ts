@@ -1,9 +1,9 @@
 /**
- * The compiled service table as a worker reads it: `ServiceTable.from(bytes)`, then lookups that answer offsets.
- * Read-only; many threads may look at the same bytes.
+ * The compiled service table as a worker reads it: `ServiceTable.from(bytes)`, then lookups that answer offsets into
+ * `words`. Read-only; many threads may look at the same bytes.
  */
 import { hashFrontend } from './hash-frontend.js';
-import { ENDPOINT, FRONTEND, HEADER, TABLE_MAGIC, TABLE_VERSION } from './layout.js';
+import { ENDPOINT, ENDPOINT_STATE, FRONTEND, HEADER, PREFIX, TABLE_MAGIC, TABLE_VERSION } from './layout.js';
 
 export const NO_FRONTEND = -1;
 
@@ -15,23 +15,28 @@ export class TableFormatError extends Error {
 export class ServiceTable {
   /** The whole table; offsets answered below index into it. */
   readonly words: Int32Array;
+  /** Bits of TABLE_FLAG. */
+  readonly flags: number;
   readonly frontendCount: number;
   readonly endpointCount: number;
   private readonly frontendMask: number;
   private readonly frontendsAt: number;
-  private readonly endpointsAt: number;
-  private readonly cascadeAt: number;
   private readonly probesMax: number;
+  private readonly stateCount: number;
+  private readonly statesAt: number;
+  private readonly cascadeAt: number;
 
   private constructor(words: Int32Array) {
     this.words = words;
+    this.flags = words[HEADER.FLAGS];
     this.frontendCount = words[HEADER.FRONTEND_COUNT];
     this.endpointCount = words[HEADER.ENDPOINT_COUNT];
     this.frontendMask = words[HEADER.FRONTEND_MASK];
     this.frontendsAt = words[HEADER.FRONTENDS_AT];
-    this.endpointsAt = words[HEADER.ENDPOINTS_AT];
-    this.cascadeAt = words[HEADER.CASCADE_AT];
     this.probesMax = words[HEADER.PROBES_MAX];
+    this.stateCount = words[HEADER.STATE_COUNT];
+    this.statesAt = words[HEADER.STATES_AT];
+    this.cascadeAt = words[HEADER.CASCADE_AT];
   }
 
   /**
@@ -54,35 +59,80 @@ export class ServiceTable {
   }
 
   /**
-   * @param address destination address as a word
-   * @param key `frontendKey(portHalf, protocol)` or `WHOLE_ADDRESS`
-   * @returns the offset of the FRONTEND record in `words`, or NO_FRONTEND
+   * Looks up `count` address words that stand at `at` of another array.
+   * @param key `frontendKey(...)`, `wholeAddressKey(...)`, or with `count` 0 `nodePortKey(...)`
+   * @returns the offset of the FRONTEND record, or NO_FRONTEND
    */
-  find(address: number, key: number): number {
+  find(address: Int32Array, at: number, count: number, key: number): number {
     const words = this.words;
-    let slot = hashFrontend(address, key) & this.frontendMask;
+    let slot = hashFrontend(address, at, count, key) & this.frontendMask;
     for (let probes = this.probesMax; probes > 0; probes--) {
-      const at = this.frontendsAt + slot * FRONTEND.SIZE;
-      const found = words[at + FRONTEND.KEY];
-      if (found === key && words[at] === address) return at;
+      const frontend = this.frontendsAt + slot * FRONTEND.SIZE;
+      const found = words[frontend];
       if (found === 0) return NO_FRONTEND;
+      if (found === key && sameWords(words, frontend + FRONTEND.ADDRESS, address, at, count)) return frontend;
       slot = (slot + 1) & this.frontendMask;
     }
     return NO_FRONTEND;
   }
 
-  /** @param frontend an offset that `find` answered @returns how many endpoints it has */
-  endpointsOf(frontend: number): number {
-    return this.words[frontend + FRONTEND.ENDPOINT_COUNT];
+  /**
+   * Whether an address is in one of the prefixes of a list.
+   * @param list offset of the pair (first prefix, how many)
+   */
+  inPrefixes(list: number, address: Int32Array, at: number, count: number, family: number): boolean {
+    const words = this.words;
+    let prefix = words[list];
+    for (let left = words[list + 1]; left > 0; left--, prefix += PREFIX.SIZE) {
+      if (words[prefix + PREFIX.FAMILY] !== family) continue;
+      let i = 0;
+      while (i < count && (address[at + i] & words[prefix + PREFIX.MASK + i]) === words[prefix + i]) i++;
+      if (i === count) return true;
+    }
+    return false;
   }
 
-  /** @returns the offset of the ENDPOINT record number `index` (from 0) of a frontend */
-  endpointAt(frontend: number, index: number): number {
-    return this.endpointsAt + (this.words[frontend + FRONTEND.ENDPOINT_FIRST] + index) * ENDPOINT.SIZE;
+  /** Whether two addresses are in one and the same prefix of a list; parameters as for `inPrefixes`. */
+  inOnePrefix(
+    list: number,
+    a: Int32Array,
+    aAt: number,
+    b: Int32Array,
+    bAt: number,
+    count: number,
+    family: number,
+  ): boolean {
+    const words = this.words;
+    let prefix = words[list];
+    for (let left = words[list + 1]; left > 0; left--, prefix += PREFIX.SIZE) {
+      if (words[prefix + PREFIX.FAMILY] !== family) continue;
+      let i = 0;
+      for (; i < count; i++) {
+        const mask = words[prefix + PREFIX.MASK + i];
+        if ((a[aAt + i] & mask) !== words[prefix + i] || (b[bAt + i] & mask) !== words[prefix + i]) break;
+      }
+      if (i === count) return true;
+    }
+    return false;
+  }
+
+  /** @param set offset of the pair (first endpoint, how many) @returns offset of the ENDPOINT record number `index` */
+  endpointAt(set: number, index: number): number {
+    return this.words[set] + index * ENDPOINT.SIZE;
+  }
+
+  /** What becomes of flows to an endpoint id: see ENDPOINT_STATE. */
+  stateOf(id: number): number {
+    return id < this.stateCount ? this.words[this.statesAt + id] : ENDPOINT_STATE.GONE;
   }
 
   /** @param remaining endpoints still to go, 2 or more @returns see `cascadeThreshold` in layout.ts */
   cascadeThreshold(remaining: number): number {
     return this.words[this.cascadeAt + remaining];
   }
+}
+
+function sameWords(a: Int32Array, at: number, b: Int32Array, bt: number, count: number): boolean {
+  for (let i = 0; i < count; i++) if (a[at + i] !== b[bt + i]) return false;
+  return true;
 }

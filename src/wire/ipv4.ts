@@ -14,7 +14,7 @@ export const IPV4 = {
 } as const;
 
 /** Protocol numbers (IANA). */
-export const PROTOCOL = { ICMP: 1, TCP: 6, UDP: 17, SCTP: 132 } as const;
+export const PROTOCOL = { ICMP: 1, TCP: 6, UDP: 17, ICMPV6: 58, SCTP: 132 } as const;
 
 /** Header length in bytes, options included: 20 to 60 once `ipv4Fits` said yes. */
 export const ipv4HeaderBytes = (bytes: Uint8Array, at: number): number => (bytes[at] & 0x0f) << 2;

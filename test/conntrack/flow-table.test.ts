@@ -1,17 +1,20 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { ENTRY, ENTRY_BYTES, STATUS, TUPLE, tupleAt } from '../../src/conntrack/entry.js';
+import { ENTRY, ENTRY_WORDS, STATUS } from '../../src/conntrack/entry.js';
 import {
+  entryBytes,
   FLOW_FILE,
   FlowFileError,
   FlowTable,
   flowFileBytes,
   NO_FLOW,
 } from '../../src/conntrack/flow-table.js';
+import { FAMILY, TUPLE_WORDS } from '../../src/wire/family.js';
 import { holds } from '../support/property.js';
 
 const UDP = 17;
 const SEED = 7;
+const WORDS = ENTRY_WORDS[FAMILY.V4];
 
 interface Tuple {
   src: number;
@@ -20,40 +23,76 @@ interface Tuple {
 }
 
 const reverseOf = (flow: Tuple): Tuple => ({ src: flow.dst, dst: -flow.src - 1, ports: ~flow.ports });
-const fresh = (capacity: number): FlowTable =>
-  new FlowTable(new ArrayBuffer(flowFileBytes(capacity)), capacity, SEED);
+const active = (): Int32Array => new Int32Array(new SharedArrayBuffer(64));
+const open = (file: ArrayBuffer, capacity: number, seed = SEED, family: number = FAMILY.V4): FlowTable =>
+  new FlowTable(file, { family, capacity, seed, active: active() });
+const fresh = (capacity: number, family: number = FAMILY.V4): FlowTable =>
+  open(new ArrayBuffer(flowFileBytes(family, capacity)), capacity, SEED, family);
+
+/** A tuple in words: its numbers, spread over the words of an address so that each word tells tuples apart. */
+function tupleWords(table: FlowTable, { src, dst, ports }: Tuple): Int32Array {
+  const address = (value: number) =>
+    Array.from({ length: table.addressWords }, (_, i) => (i % 2 === 0 ? value : ~value));
+  return Int32Array.from([...address(src), ...address(dst), ports]);
+}
 
 function create(table: FlowTable, original: Tuple, expires = 1000, reply = reverseOf(original)): number {
   const at = table.allocate();
   if (at < 0) return NO_FLOW;
   table.entries[at + ENTRY.EXPIRES] = expires;
-  for (const [direction, { src, dst, ports }] of [original, reply].entries()) {
-    const tuple = tupleAt(at, direction);
-    table.entries[tuple + TUPLE.SRC] = src;
-    table.entries[tuple + TUPLE.DST] = dst;
-    table.entries[tuple + TUPLE.PORTS] = ports;
+  table.entries[at + ENTRY.ENDPOINT] = 5;
+  for (const [direction, tuple] of [original, reply].entries()) {
+    table.entries.set(tupleWords(table, tuple), table.tupleOf(at, direction));
   }
   return table.confirm(at, UDP);
 }
 
-const find = (table: FlowTable, { src, dst, ports }: Tuple) => table.find(src, dst, ports, UDP);
+const find = (table: FlowTable, tuple: Tuple, protocol = UDP) =>
+  table.find(tupleWords(table, tuple), 0, protocol);
 
-t.test('a flow is found by both of its tuples, and by nothing else', async (t) => {
-  const table = fresh(16);
-  const flow = { src: 1, dst: 2, ports: 3 };
-  const made = create(table, flow);
-  t.equal(find(table, flow), made);
-  t.equal(find(table, reverseOf(flow)), made + 1);
-  t.equal(table.find(1, 2, 3, 6), NO_FLOW, 'another protocol');
-  t.equal(find(table, { src: 1, dst: 2, ports: 4 }), NO_FLOW);
-  t.equal(table.count, 1);
-  table.remove(made + 1);
-  t.equal(find(table, flow), NO_FLOW);
-  t.equal(find(table, reverseOf(flow)), NO_FLOW);
-  t.equal(table.count, 0);
+for (const family of [FAMILY.V4, FAMILY.V6]) {
+  t.test(`family ${family}: a flow is found by both of its tuples, and by nothing else`, async (t) => {
+    const table = fresh(16, family);
+    const flow = { src: 1, dst: 2, ports: 3 };
+    const made = create(table, flow);
+    t.equal(find(table, flow), made);
+    t.equal(find(table, reverseOf(flow)), made + 1);
+    t.equal(find(table, flow, 6), NO_FLOW, 'another protocol');
+    for (let word = 0; word < TUPLE_WORDS[family]; word++) {
+      const words = tupleWords(table, flow);
+      words[word] ^= 1;
+      t.equal(table.find(words, 0, UDP), NO_FLOW, `another word ${word}`);
+    }
+    t.equal(find(table, { src: 1, dst: 2, ports: 4 }), NO_FLOW);
+    t.equal(table.count, 1);
+    table.remove(made + 1);
+    t.equal(find(table, flow), NO_FLOW);
+    t.equal(find(table, reverseOf(flow)), NO_FLOW);
+    t.equal(table.count, 0);
+  });
+}
+
+t.test('an entry is one cache line, for IPv6 two', async (t) => {
+  t.equal(entryBytes(FAMILY.V4), 64);
+  t.equal(entryBytes(FAMILY.V6), 128);
+  for (const family of [FAMILY.V4, FAMILY.V6]) {
+    t.ok(ENTRY.ORIGINAL + 2 * TUPLE_WORDS[family] <= ENTRY_WORDS[family], 'both tuples fit');
+  }
 });
 
-t.test('an entry is one cache line', async (t) => t.equal(ENTRY_BYTES, 64));
+t.test('flows of an endpoint are counted up and down, also by the next process', async (t) => {
+  const file = new ArrayBuffer(flowFileBytes(FAMILY.V4, 8));
+  const counts = active();
+  const table = new FlowTable(file, { family: FAMILY.V4, capacity: 8, seed: SEED, active: counts });
+  create(table, { src: 1, dst: 2, ports: 3 });
+  const second = create(table, { src: 2, dst: 2, ports: 3 });
+  t.equal(counts[5], 2);
+  table.remove(second);
+  t.equal(counts[5], 1);
+  const next = active();
+  new FlowTable(file, { family: FAMILY.V4, capacity: 8, seed: SEED, active: next });
+  t.equal(next[5], 1);
+});
 
 // A model: the flow table is a Map. Commands act on both, and after each the two must say the same.
 const tuple = fc.record({
@@ -73,8 +112,8 @@ t.test(
     holds(
       fc.property(fc.array(command, { maxLength: 120 }), (commands) => {
         const capacity = 8;
-        const file = new ArrayBuffer(flowFileBytes(capacity));
-        let table = new FlowTable(file, capacity, SEED);
+        const file = new ArrayBuffer(flowFileBytes(FAMILY.V4, capacity));
+        let table = open(file, capacity);
         const model = new Map<string, { flow: Tuple; expires: number }>();
         let now = 0;
         for (const c of commands) {
@@ -89,7 +128,7 @@ t.test(
             table.reap(now, capacity);
             for (const [key, { expires }] of model) if (expires <= now) model.delete(key);
           } else if (c.kind === 'reattach') {
-            table = new FlowTable(file, capacity, SEED + now + 1);
+            table = open(file, capacity, SEED + now + 1);
           }
           if (table.count !== model.size) return false;
           for (let src = 0; src <= 5; src++) {
@@ -139,25 +178,25 @@ t.test('reaping forgets what has expired, in slices, and comes round to everythi
 t.test(
   'an entry that was not confirmed, or was being removed, is not a flow for the next process',
   async (t) => {
-    const file = new ArrayBuffer(flowFileBytes(8));
-    const table = new FlowTable(file, 8, SEED);
+    const file = new ArrayBuffer(flowFileBytes(FAMILY.V4, 8));
+    const table = open(file, 8);
     create(table, { src: 1, dst: 2, ports: 3 });
     const at = table.allocate();
-    table.entries.fill(77, at + 1, at + ENTRY.WORDS); // everything but STATUS is written, then the process is killed
-    const next = new FlowTable(file, 8, SEED);
+    table.entries.fill(7, at + 1, at + WORDS); // everything but STATUS is written, then the process is killed
+    const next = open(file, 8);
     t.equal(next.count, 1);
     t.not(find(next, { src: 1, dst: 2, ports: 3 }), NO_FLOW);
   },
 );
 
 t.test('of two records with one tuple only one is taken over', async (t) => {
-  const file = new ArrayBuffer(flowFileBytes(8));
-  const table = new FlowTable(file, 8, SEED);
+  const file = new ArrayBuffer(flowFileBytes(FAMILY.V4, 8));
+  const table = open(file, 8);
   create(table, { src: 1, dst: 2, ports: 3 });
   const words = table.entries;
-  words.copyWithin(5 * ENTRY.WORDS, 0, ENTRY.WORDS);
-  t.ok((words[5 * ENTRY.WORDS] & STATUS.LIVE) !== 0);
-  const next = new FlowTable(file, 8, SEED);
+  words.copyWithin(5 * WORDS, 0, WORDS);
+  t.ok((words[5 * WORDS] & STATUS.LIVE) !== 0);
+  const next = open(file, 8);
   t.equal(next.count, 1);
   next.remove(find(next, { src: 1, dst: 2, ports: 3 }));
   t.equal(next.count, 0);
@@ -165,15 +204,15 @@ t.test('of two records with one tuple only one is taken over', async (t) => {
 
 t.test('a file of something else is refused with its reason', async (t) => {
   const file = (change: (header: Int32Array) => void) => {
-    const bytes = new ArrayBuffer(flowFileBytes(8));
-    new FlowTable(bytes, 8, SEED);
+    const bytes = new ArrayBuffer(flowFileBytes(FAMILY.V4, 8));
+    open(bytes, 8);
     change(new Int32Array(bytes));
     return bytes;
   };
-  const open = (bytes: ArrayBuffer) => () => new FlowTable(bytes, 8, SEED);
-  t.throws(open(file((header) => (header[FLOW_FILE.MAGIC] = 1))), new FlowFileError('not a flow table'));
-  t.throws(open(file((header) => (header[FLOW_FILE.VERSION] = 9))), /layout \(version 9\)/);
-  t.throws(open(file((header) => (header[FLOW_FILE.CAPACITY] = 16))), /for 16 flows, not 8/);
-  t.throws(() => new FlowTable(new ArrayBuffer(100), 8, SEED), /fits the capacity/);
+  const opening = (bytes: ArrayBuffer) => () => open(bytes, 8);
+  t.throws(opening(file((header) => (header[FLOW_FILE.MAGIC] = 1))), new FlowFileError('not a flow table'));
+  t.throws(opening(file((header) => (header[FLOW_FILE.VERSION] = 9))), /layout \(version 9\)/);
+  t.throws(opening(file((header) => (header[FLOW_FILE.CAPACITY] = 16))), /for 16 flows, not 8/);
+  t.throws(() => open(new ArrayBuffer(100), 8), /fits the capacity/);
   t.throws(() => fresh(12), /power of two/);
 });

@@ -1,12 +1,22 @@
-/** Properties of the way from files to frontends, on random input. */
+/** Properties of the way from files to a plan, on random input. */
 import { writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { frontendsOf } from '../../src/control/compile/frontends.js';
+import { Planner, planOf } from '../../src/control/compile/plan.js';
 import { loadFiles } from '../../src/control/sources/file.js';
 import { JsonPlaces } from '../../src/control/sources/json-places.js';
-import { endpoints, frontendTexts, labels, objectsOf, service, slice, texts } from './support.js';
+import {
+  endpoints,
+  labels,
+  OPTIONS,
+  objectsOf,
+  planOfValues,
+  portTexts,
+  service,
+  slice,
+  texts,
+} from './support.js';
 
 const protocol = fc.constantFrom('TCP', 'UDP', 'SCTP');
 const portName = fc.constantFrom('', 'a', 'b');
@@ -70,7 +80,7 @@ const givenSlices: fc.Arbitrary<GivenSlice[]> = fc.uniqueArray(
 );
 
 /** The same semantics as the model's, as plainly as they can be said. IPv4 only, as the slices above. */
-function slowFrontends(services: readonly GivenService[], slices: readonly GivenSlice[]): string[] {
+function slowPorts(services: readonly GivenService[], slices: readonly GivenSlice[]): string[] {
   const found: string[] = [];
   const sorted = [...services].sort((a, b) => a.age - b.age || (a.name < b.name ? -1 : 1));
   const taken: string[] = [];
@@ -133,9 +143,72 @@ t.test('the model equals its slow twin, whatever the order of the objects', asyn
         .map((object) => ({ object, at: random.next().value }))
         .sort((a, b) => a.at - b.at)
         .map(({ object }) => object);
-      t.same(frontendTexts(shuffled).sort(), slowFrontends(services, slices));
+      t.same(portTexts(planOfValues(shuffled)).sort(), slowPorts(services, slices));
     }),
     { numRuns: 300 },
+  );
+});
+
+t.test('no destination is planned twice, and none that is asked for is without an owner', async (t) => {
+  const address = pick('10.96.0.1', '10.96.0.2', '192.0.2.1', '192.0.2.2', 'fd00::1', 'fd00::2');
+  const given = fc.record({
+    name: pick('s1', 's2', 's3', 's4'),
+    clusterIP: address,
+    externalIPs: fc.array(address, { maxLength: 2 }),
+    ingress: fc.array(address, { maxLength: 2 }),
+    protocol,
+    port: pick(53, 80),
+    nodePort: pick(0, 30_053, 30_080),
+  });
+  fc.assert(
+    fc.property(fc.uniqueArray(given, { selector: ({ name }) => name }), (services) => {
+      const { ports, setAside } = planOfValues(
+        services.map(({ name, clusterIP, externalIPs, ingress, ...port }) => ({
+          ...service(name, { clusterIP, externalIPs, ports: [port] }),
+          status: { loadBalancer: { ingress: ingress.map((ip) => ({ ip })) } },
+        })),
+      );
+      const destinations = ports.flatMap(({ servicePort }) => {
+        const { clusterIP, externalIPs, loadBalancerVIPs, port, nodePort, protocol, family } = servicePort;
+        const addresses = [clusterIP, ...externalIPs, ...loadBalancerVIPs].map(
+          (ip) => `${ip} ${port} ${protocol}`,
+        );
+        return nodePort === 0 ? addresses : [...addresses, `${family} ${nodePort} ${protocol}`];
+      });
+      t.equal(new Set(destinations).size, destinations.length);
+      for (const { clusterIP, port, protocol } of services)
+        t.ok(destinations.includes(`${clusterIP} ${port} ${protocol}`));
+      t.equal(services.length - ports.length, setAside.filter(({ field }) => field.endsWith('.port')).length);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+t.test('a plan that follows changes is the plan of the objects that are left', async (t) => {
+  const step = fc.record({ at: fc.nat(), isThere: fc.boolean(), plans: fc.boolean() });
+  const mirror = endpoints('s1', [{ addresses: [{ ip: '10.1.0.9' }], ports: [{ name: 'a', port: 80 }] }]);
+  fc.assert(
+    fc.property(
+      givenServices,
+      givenSlices,
+      givenSlices,
+      fc.array(step, { maxLength: 30 }),
+      (services, slices, changed, steps) => {
+        const objects = objectsOf([...asObjects(services, slices), ...asObjects([], changed), mirror]);
+        const planner = new Planner(OPTIONS);
+        for (const { at, isThere, plans } of steps) {
+          const object = objects[at % objects.length];
+          if (object === undefined) continue;
+          if (isThere) planner.state.upsert(object);
+          else planner.state.delete(object);
+          if (plans) planner.plan();
+        }
+        t.same(planner.plan(), planOf(planner.state.objects, OPTIONS));
+        planner.state.replace(objects);
+        t.same(planner.plan(), planOf(planner.state.objects, OPTIONS));
+      },
+    ),
+    { numRuns: 200 },
   );
 });
 
@@ -159,7 +232,7 @@ t.test('Endpoints are as good as the slice that mirrors them', async (t) => {
           .map(({ ip, ready }) => ({ addresses: [ip], conditions: { ready } }));
         return slice('s1', `s1-${addressType.toLowerCase()}`, { addressType, ports, endpoints: given });
       });
-      t.same(frontendTexts([...own, ofSubset]), frontendTexts([...own, ...mirrored]));
+      t.same(portTexts(planOfValues([...own, ofSubset])), portTexts(planOfValues([...own, ...mirrored])));
     }),
     { numRuns: 200 },
   );
@@ -223,8 +296,9 @@ t.test(
           if (how === 'replace') for (const { at, byte } of mutations) bytes[at] = byte;
           writeFileSync(path, bytes);
           const loaded = loadFiles([path]);
-          const { setAside, ignored } = frontendsOf(loaded);
-          for (const { line } of [...setAside, ...ignored]) {
+          const plan = planOf(loaded.objects, OPTIONS);
+          const setAside = [...loaded.setAside, ...plan.setAside];
+          for (const { line } of [...setAside, ...plan.ignored]) {
             if (!(line >= 0 && line <= text.split('\n').length + 3)) throw new Error(`line ${line}`);
           }
           const found = new Set(labels(loaded));

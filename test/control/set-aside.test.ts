@@ -82,8 +82,8 @@ const OBJECTS: readonly { name: string; object: unknown; remarks: readonly strin
   },
   {
     name: 'a malformed clusterIP',
-    object: service('x', { clusterIP: '10.96.0.01' }),
-    remarks: ['spec.clusterIP: must be an IP address, not "10.96.0.01"'],
+    object: service('x', { clusterIP: '10.96.0.256' }),
+    remarks: ['spec.clusterIP: must be an IP address, not "10.96.0.256"'],
   },
   {
     name: "the host's own clusterIP",
@@ -97,6 +97,98 @@ const OBJECTS: readonly { name: string; object: unknown; remarks: readonly strin
       'spec.clusterIPs[0]: must be the same as spec.clusterIP, "10.96.0.1"',
       'spec.clusterIPs[1]: must not be a second IPv4 address',
     ],
+  },
+  {
+    name: 'node ports out of range',
+    object: service('x', {
+      clusterIP: '10.96.0.1',
+      healthCheckNodePort: -1,
+      ports: [{ port: 80, nodePort: 65536 }],
+    }),
+    remarks: [
+      'spec.healthCheckNodePort: must be a port number from 1 to 65535, or 0 for none, not -1',
+      'spec.ports[0].nodePort: must be a port number from 1 to 65535, or 0 for none, not 65536',
+    ],
+  },
+  {
+    name: 'unknown policies',
+    object: service('x', {
+      clusterIP: '10.96.0.1',
+      externalTrafficPolicy: 'local',
+      internalTrafficPolicy: 1,
+    }),
+    remarks: [
+      'spec.externalTrafficPolicy: must be Cluster or Local, not "local"',
+      'spec.internalTrafficPolicy: must be Cluster or Local, not 1',
+    ],
+  },
+  {
+    name: 'session affinity that is none, or lasts too long',
+    object: service('x', {
+      clusterIP: '10.96.0.1',
+      sessionAffinity: 'Cookie',
+      sessionAffinityConfig: { clientIP: { timeoutSeconds: 86_401 } },
+    }),
+    remarks: [
+      'spec.sessionAffinity: must be ClientIP or None, not "Cookie"',
+      'spec.sessionAffinityConfig.clientIP.timeoutSeconds: must be a number of seconds from 1 to 86400, not 86401',
+    ],
+  },
+  {
+    name: 'a malformed source range: without it clients could get in that shall not',
+    object: service('x', { clusterIP: '10.96.0.1', loadBalancerSourceRanges: ['10.0.0.0/8', '10.0.0.0/33'] }),
+    remarks: [
+      'spec.loadBalancerSourceRanges[1]: must be an address with a prefix length, such as "203.0.113.0/24", not "10.0.0.0/33"',
+    ],
+  },
+  {
+    name: 'malformed external addresses: only those',
+    object: {
+      ...service('x', { clusterIP: '10.96.0.1', externalIPs: ['192.0.2.1', '192.0.2.256', '127.0.0.1', 7] }),
+      status: { loadBalancer: { ingress: [{ ip: 'lb.example.org' }, { ip: '192.0.2.2' }] } },
+    },
+    loads: true,
+    remarks: [
+      'spec.externalIPs[1]: must be an IP address, not "192.0.2.256"',
+      'spec.externalIPs[2]: must not be a loopback address, such as "127.0.0.1"',
+      'spec.externalIPs[3]: must be an IP address, not 7',
+      'status.loadBalancer.ingress[0].ip: must be an IP address, not "lb.example.org"',
+    ],
+  },
+  {
+    name: 'a load balancer of a mode that is none',
+    object: {
+      ...service('x', { clusterIP: '10.96.0.1' }),
+      status: { loadBalancer: { ingress: [{ ip: '192.0.2.2', ipMode: 'Direct' }] } },
+    },
+    remarks: ['status.loadBalancer.ingress[0].ipMode: must be VIP or Proxy, not "Direct"'],
+  },
+  {
+    name: 'annotations of ours that mean nothing: the defaults are used',
+    object: service(
+      'x',
+      { clusterIP: '10.96.0.1' },
+      {
+        annotations: {
+          'flowpin.dev/algorithm': 'fastest',
+          'flowpin.dev/weights': '10.244.0.3=2,10.244.1.2=0',
+          'flowpin.dev/retry': true,
+          'flowpin.dev/on-endpoint-removal': 'drain=30s',
+        },
+      },
+    ),
+    loads: true,
+    remarks: [
+      'metadata.annotations[flowpin.dev/algorithm]: must be one of random, rr, wrr, lc, sed, nq, sh, mh, not "fastest"',
+      'metadata.annotations[flowpin.dev/weights]: must be endpoint addresses with weights from 1 to 65535, such as "10.244.0.3=2,10.244.1.2=1", not "10.244.0.3=2,10.244.1.2=0"',
+      'metadata.annotations[flowpin.dev/retry]: must be "true" or "false", not true',
+      'metadata.annotations[flowpin.dev/on-endpoint-removal]: must be "keep", "reset" or "drain=" with 1 to 86400 seconds, not "drain=30s"',
+    ],
+  },
+  {
+    name: 'hints that are none',
+    object: slice('x', 'x', { endpoints: [{ addresses: ['10.244.0.1'], hints: { forZones: ['a'] } }] }),
+    remarks: ['endpoints[0].hints.forZones[0]: must be a mapping of fields, not "a"'],
   },
   {
     name: 'an EndpointSlice without its label',

@@ -1,7 +1,9 @@
 /** Files and objects for the tests of the control plane. */
 import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
-import { frontendsOf } from '../../src/control/compile/frontends.js';
+import { type Plan, planOf } from '../../src/control/compile/plan.js';
+import type { ProxyOptions } from '../../src/control/model/proxy-options.js';
+import { servicePortNameText } from '../../src/control/model/service-port-name.js';
 import { type Loaded, loadFiles } from '../../src/control/sources/file.js';
 import { type KubeObject, objectLabel } from '../../src/control/sources/kube-object.js';
 import { Origin, type Remark, remarkText } from '../../src/control/sources/origin.js';
@@ -38,14 +40,34 @@ export function objectsOf(values: readonly unknown[]): KubeObject[] {
   });
 }
 
-/** The frontends of objects that must be right, as `10.96.0.1:80/TCP default/web -> 10.244.0.1:8080`. */
-export function frontendTexts(values: readonly unknown[]): string[] {
-  return frontendsOf({ objects: objectsOf(values), setAside: [] }).frontends.map(
-    ({ address, port, protocol, servicePort: { namespace, name, port: portName }, endpoints }) =>
-      `${address}:${port}/${protocol} ${namespace}/${name}${portName && `:${portName}`} -> ` +
-      endpoints.map((endpoint) => `${endpoint.address}:${endpoint.port}`).join(' '),
-  );
-}
+/** A node of no zone, called "here". */
+export const OPTIONS: ProxyOptions = {
+  mode: 'iptables',
+  ipvsScheduler: 'rr',
+  nodeName: 'here',
+  nodeLabels: {},
+  nodeIP: '192.168.0.2',
+  nodeIPs: ['192.168.0.2'],
+  loopbackIPs: ['127.0.0.1', '::1'],
+  nodePortAddresses: null,
+  localhostNodePorts: false,
+  clusterCIDRs: [],
+  serviceCIDRs: [],
+  masqueradeAll: false,
+  links: null,
+  rejectUnserved: false,
+};
+
+/** The plan of objects that must be right. */
+export const planOfValues = (values: readonly unknown[], options: Partial<ProxyOptions> = {}): Plan =>
+  planOf(objectsOf(values), { ...OPTIONS, ...options });
+
+/** The ports of a plan and where traffic inside the cluster goes, as `10.96.0.1:80/TCP default/web -> 10.244.0.1:8080`. */
+export const portTexts = ({ ports }: Pick<Plan, 'ports'>): string[] =>
+  ports.map(({ servicePort: { clusterIP, port, protocol, name }, endpoints: { cluster } }) => {
+    const endpoints = (cluster ?? []).map((endpoint) => `${endpoint.ip}:${endpoint.port}`);
+    return `${clusterIP}:${port}/${protocol} ${servicePortNameText(name)} -> ${endpoints.join(' ')}`;
+  });
 
 /** A Service of namespace default. */
 export const service = (name: string, spec: object, metadata: object = {}): object => ({

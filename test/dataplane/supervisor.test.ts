@@ -8,9 +8,14 @@ import { Supervisor } from '../../src/dataplane/supervisor.js';
 import { DropReason } from '../../src/dataplane/verdict.js';
 import { COUNTER } from '../../src/table/counters.js';
 import { SIGNAL, signalsFor } from '../../src/table/signals.js';
-import { ipv4Word } from '../../src/wire/address.js';
 import { tableOf } from '../support/dataplane.js';
 import { frame } from '../support/packets.js';
+
+const NO_POOL = {
+  addresses: new Int32Array(0),
+  network: new Int32Array(4),
+  mask: new Int32Array(4).fill(-1),
+};
 
 interface Rig {
   readonly signals: Int32Array;
@@ -24,9 +29,11 @@ interface Rig {
 function rig(dir: string, descriptors: number[]): Rig {
   const workers = descriptors.length;
   const signals = signalsFor(workers);
-  const publisher = new Publisher(signals, tableOf({ '10.96.0.1:80/tcp': ['10.1.0.1:80'] }));
+  const publisher = new Publisher(signals, tableOf({ '10.96.0.1:80/tcp': ['10.1.0.1:80'] }), () =>
+    supervisor.wake(),
+  );
   const restarts: string[] = [];
-  const supervisor = new Supervisor({
+  const supervisor: Supervisor = new Supervisor({
     workers,
     signals,
     startupOf: (worker) => ({
@@ -34,15 +41,16 @@ function rig(dir: string, descriptors: number[]): Rig {
       descriptor: descriptors[worker],
       signals,
       ...publisher.connect(worker),
-      flowsPath: join(dir, `flows-${worker}`),
+      flowsPaths: [join(dir, `flows4-${worker}`), join(dir, `flows6-${worker}`)],
       flowCapacity: 1024,
       countersPath: join(dir, `counters-${worker}`),
+      affinityPath: join(dir, 'affinity'),
+      affinityCapacity: 1024,
+      turns: new Int32Array(new SharedArrayBuffer(64)),
+      active: new Int32Array(new SharedArrayBuffer(64)),
+      penalties: new Int32Array(new SharedArrayBuffer(64)),
       seed: 1,
-      snatPool: {
-        addresses: Int32Array.of(ipv4Word('198.18.0.2')),
-        network: ipv4Word('198.18.0.0'),
-        mask: -1,
-      },
+      snatPools: [NO_POOL, NO_POOL],
     }),
     onRestart: (_, failure) => restarts.push(failure.message),
   });

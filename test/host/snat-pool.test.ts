@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type SnatPool, snatPoolOf } from '../../src/host/snat-pool.js';
-import { ipv4Text, parseCidr } from '../../src/wire/address.js';
+import { addressText, ipv4Text, parseCidr } from '../../src/wire/address.js';
 
 const problem = (cidr: string) => snatPoolOf(parseCidr(cidr)!);
 
@@ -31,7 +31,19 @@ t.test('a large pool is used in part', async (t) => {
   t.equal(ipv4Text(made.addresses[4095]), '198.18.16.1');
 });
 
+t.test("an IPv6 pool, without the routers' anycast address", async (t) => {
+  const made = pool('fd00:198:18::/120');
+  t.equal(made.own, 'fd00:198:18::1');
+  t.equal(made.addresses.length, 254 * 4);
+  t.equal(addressText(made.addresses, 0, 4), 'fd00:198:18::2');
+  t.equal(addressText(made.addresses, 253 * 4, 4), 'fd00:198:18::ff');
+  t.equal(addressText(made.network, 0, 4), 'fd00:198:18::');
+  t.equal(addressText(made.mask, 0, 4), 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ff00');
+  t.equal(pool('2001:db8::/64').addresses.length, 4096 * 4, 'a large one in part');
+  t.equal(addressText(pool('2001:db8::/64').addresses, 4095 * 4, 4), '2001:db8::1001');
+});
+
 t.test('what cannot be a pool says why', async (t) => {
   t.match(problem('198.18.0.0/31'), /too small/);
-  t.match(problem('fd00::/120'), /not IPv4/);
+  t.match(problem('fd00::/127'), /too small/);
 });

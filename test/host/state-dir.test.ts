@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { type Change, commandText, runCommands, sysctl } from '../../src/host/change.js';
+import { AppliedChanges } from '../../src/host/applied-changes.js';
+import { type Change, commandText, readSysctl, runCommands, sysctl } from '../../src/host/change.js';
 import { StateDir } from '../../src/host/state-dir.js';
 import { Failure } from '../../src/shared/failure.js';
 
@@ -17,20 +18,20 @@ t.test('a change that fails is named, and the directory is gone again', async (t
   const state = new StateDir(path);
   t.strictSame(state.open(), []);
   t.throws(
-    () => state.apply([impossible]),
-    /`sysctl -w net.flowpin.nothing=1` failed: .*; nothing was changed/,
+    () => new AppliedChanges(state).add([impossible]),
+    /`sysctl -w net.flowpin.nothing=1` failed: .*ENOENT/,
   );
   t.equal(existsSync(path), false);
 });
 
-t.test('how changes are taken back is written down before they are made', async (t) => {
+t.test('the journal names the process that wrote it', async (t) => {
   const path = join(t.testdir(), 'flowpin0');
   const state = new StateDir(path);
   state.open();
-  state.apply([]);
+  state.writeJournal([]);
   const journal = JSON.parse(readFileSync(join(path, 'journal.json'), 'utf8')) as { pid: number };
   t.equal(journal.pid, process.pid);
-  t.strictSame(state.undo([]), []);
+  state.remove();
   t.equal(existsSync(path), false);
 });
 
@@ -52,7 +53,7 @@ t.test('a directory that a running process works with is left alone', async (t) 
   const path = join(t.testdir(), 'flowpin0');
   const state = new StateDir(path);
   state.open();
-  state.apply([]);
+  state.writeJournal([]);
   t.throws(() => new StateDir(path).open(), /already runs with .* \(process \d+\)/);
   t.equal(existsSync(join(path, 'journal.json')), true);
 });
@@ -78,8 +79,30 @@ t.test('a state directory that cannot be made says how to choose another', async
   t.throws(() => new StateDir(file).open(), /--state-dir/);
 });
 
-t.test('commands stop at the first that fails', async (t) => {
-  const { done, failure } = runCommands([impossible.apply, impossible.apply]);
-  t.equal(done, 0);
-  t.match(failure, /ENOENT/);
+t.test('commands stop at the first that fails, unless it may', async (t) => {
+  t.match(runCommands([impossible.apply, impossible.apply]), [{ index: 0, reason: /ENOENT/ }]);
+  t.strictSame(
+    runCommands([impossible.apply, impossible.apply], () => true).map(({ index }) => index),
+    [0, 1],
+  );
+});
+
+t.test('a dot in the name of a device is not one between the parts of a setting', async (t) => {
+  t.equal(readSysctl('net.ipv4.conf.no/such.forwarding'), null);
+  t.match(runCommands([sysctl('net.ipv4.conf.no/such.forwarding', '1')]), [
+    { reason: 'conf/no.such/forwarding' },
+  ]);
+});
+
+t.test('names of endpoints are written when there are more of them, and survive', async (t) => {
+  const path = join(t.testdir(), 'flowpin0');
+  const state = new StateDir(path);
+  state.open();
+  state.writeList(state.endpointsPath, ['a']);
+  t.equal(readFileSync(state.endpointsPath, 'utf8'), '["a"]');
+  writeFileSync(state.endpointsPath, 'untouched');
+  state.writeList(state.endpointsPath, ['a']);
+  t.equal(readFileSync(state.endpointsPath, 'utf8'), 'untouched');
+  state.writeList(state.endpointsPath, ['a', 'b']);
+  t.equal(readFileSync(state.endpointsPath, 'utf8'), '["a","b"]');
 });

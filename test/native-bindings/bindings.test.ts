@@ -9,9 +9,11 @@ import {
   errnoName,
   mapFile,
   openQueue,
+  openWake,
   readBatch,
   setOffload,
   waitReadable,
+  wake,
   writeBatch,
 } from '../../native-bindings/index.js';
 
@@ -67,15 +69,25 @@ t.test('a queue', async (t) => {
   const descriptor = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
   t.teardown(() => closeSync(descriptor));
   const { bytes, lengths, bound } = slabOn(descriptor);
+  const wakeDescriptor = openWake();
+  t.teardown(() => closeDescriptor(wakeDescriptor));
 
   t.equal(readBatch(bound), 0, 'nothing waits');
-  t.equal(waitReadable(bound, 0), 0);
+  t.equal(waitReadable(bound, wakeDescriptor, 0), 0);
   const before = performance.now();
-  t.equal(waitReadable(bound, 30), 0);
+  t.equal(waitReadable(bound, wakeDescriptor, 30), 0);
   t.ok(performance.now() - before >= 25, 'it waited');
 
+  wake(wakeDescriptor);
+  wake(wakeDescriptor);
+  const woken = performance.now();
+  t.equal(waitReadable(bound, wakeDescriptor, 5000), 0, 'woken, nothing to read');
+  t.ok(performance.now() - woken < 1000);
+  t.equal(waitReadable(bound, wakeDescriptor, 0), 0, 'both calls are answered by the one awakening');
+  t.equal(waitReadable(bound, -1, 0), 0, 'nobody wakes');
+
   writeSync(descriptor, 'frame');
-  t.equal(waitReadable(bound, 1000), 1);
+  t.equal(waitReadable(bound, wakeDescriptor, 1000), 1);
   t.equal(readBatch(bound), 1);
   t.equal(lengths[0], 5);
   t.equal(Buffer.from(bytes.subarray(FRAME_AT, FRAME_AT + 5)).toString(), 'frame');
@@ -90,7 +102,7 @@ t.test('a queue', async (t) => {
 
   t.equal(errnoName(writeBatch(bound, 5)), 'EINVAL');
   t.equal(errnoName(writeBatch(bound, -1)), 'EINVAL');
-  t.equal(errnoName(waitReadable(bound, -1)), 'EINVAL', 'never a wait without an upper bound');
+  t.equal(errnoName(waitReadable(bound, -1, -1)), 'EINVAL', 'never a wait without an upper bound');
 });
 
 t.test('a frame that is refused gets its errno, the others go on', async (t) => {

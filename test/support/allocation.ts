@@ -15,12 +15,13 @@ const PACKETS = 1 << 19;
 /** A device that never allocates: fills every slot with the same frame, its source port counted up within a range. */
 function endless(plane: TestDataplane, bytes: Uint8Array, ports: number): Device {
   const { slab } = plane.cx;
+  const ipHeader = bytes[10] >> 4 === 4 ? 20 : 40;
   let port = 0;
   return {
     readBatch() {
       for (let slot = 0; slot < SLOTS; slot++) {
         slab.bytes.set(bytes, frameAt(slot));
-        slab.halves[(frameAt(slot) + 30) >> 1] = port;
+        slab.halves[(frameAt(slot) + 10 + ipHeader) >> 1] = port;
         port = (port + 1) % ports;
         slab.lengths[slot] = bytes.length;
       }
@@ -52,6 +53,9 @@ const foreign = frame({ from: '10.0.1.2:1', to: '192.0.2.1:80', protocol: 'udp' 
 const rejected = frame({ from: '10.0.1.2:1', to: '10.96.0.11:81', protocol: 'udp' });
 
 const hits = new TestDataplane(services);
+const services6 = { '[fd00:96::10]:53/udp': ['[fd00:244::9]:53'] };
+const hits6 = new TestDataplane(services6);
+const udp6 = frame({ from: '[fd00::2]:1', to: '[fd00:96::10]:53', protocol: 'udp' });
 const created = new TestDataplane(services, { flowCapacity: 1 << 16 });
 // A clock so fast that every flow has expired when its tuple comes again: each packet removes one flow and makes one.
 const device = endless(created, syn, 50_000);
@@ -65,6 +69,7 @@ device.readBatch = () => {
 console.log(
   JSON.stringify({
     hits: bytesPerPacket(hits, endless(hits, udp, 500)),
+    hits6: bytesPerPacket(hits6, endless(hits6, udp6, 500)),
     passed: bytesPerPacket(hits, endless(hits, foreign, 500)),
     rejected: bytesPerPacket(hits, endless(hits, rejected, 500)),
     created: bytesPerPacket(created, device),

@@ -1,100 +1,162 @@
-/** The real pipeline on the in-memory device: packets in, packets out, counters out. */
-import { FlowTable, flowFileBytes } from '../../src/conntrack/flow-table.js';
-import { PortPool } from '../../src/conntrack/port-pool.js';
-import { WorkerContext } from '../../src/dataplane/context.js';
-import { turn } from '../../src/dataplane/loop.js';
-import { Slab } from '../../src/dataplane/packet.js';
+/** The real pipeline on the in-memory device, over tables written by hand: packets in, packets out, counters out. */
+import { InMemoryDataplane } from '../../src/dataplane/in-memory.js';
 import { DROP_REASON_NAMES } from '../../src/dataplane/verdict.js';
-import { MemoryDevice } from '../../src/device/memory.js';
-import { snatPoolOf } from '../../src/host/snat-pool.js';
-import { Random } from '../../src/shared/random.js';
-import { TableBuilder } from '../../src/table/builder.js';
-import { COUNTER, COUNTERS_BYTES } from '../../src/table/counters.js';
-import { ServiceTable } from '../../src/table/service-table.js';
-import { ipv4Word, parseCidr } from '../../src/wire/address.js';
+import { type SnatPool, snatPoolOf } from '../../src/host/snat-pool.js';
+import { TableBuilder, type TableEndpoint } from '../../src/table/builder.js';
+import { COUNTER, ENDPOINT_ROWS } from '../../src/table/counters.js';
+import {
+  ADDRESS_FLAG,
+  ALGORITHM,
+  ENDPOINT_STATE,
+  FRONTEND_KIND,
+  PORT_FLAG,
+  TABLE_FLAG,
+} from '../../src/table/layout.js';
+import { addressWords, parseCidr } from '../../src/wire/address.js';
 import { half } from '../../src/wire/byte-order.js';
 import { frame, type PacketSpec, type PacketView, view } from './packets.js';
 
-/** Services as "address:port/protocol" -> endpoints as "address:port". */
-export type Services = Record<string, string[]>;
-
-const PROTOCOLS: Record<string, number> = { tcp: 6, udp: 17 };
-
-export function tableOf(services: Services): SharedArrayBuffer {
-  const builder = new TableBuilder();
-  let id = 0;
-  for (const [frontend, endpoints] of Object.entries(services)) {
-    const [address, port, protocol] = frontend.split(/[:/]/);
-    builder.add(
-      ipv4Word(address!),
-      half(Number(port)),
-      PROTOCOLS[protocol!],
-      endpoints.map((endpoint) => {
-        const [ip, endpointPort] = endpoint.split(':');
-        return { address: ipv4Word(ip!), port: half(Number(endpointPort)), id: ++id };
-      }),
-    );
-  }
-  return builder.finish();
+/** What a Service does beside having endpoints. */
+export interface ServiceSpec {
+  endpoints: string[];
+  algorithm?: number;
+  weights?: number[];
+  affinitySec?: number;
+  retry?: boolean;
 }
 
-export interface DataplaneOptions {
+/** Services as "address:port/protocol" or "[address]:port/protocol" -> endpoints as "address:port". */
+export type Services = Record<string, string[] | ServiceSpec>;
+
+const PROTOCOLS: Record<string, number> = { tcp: 6, udp: 17, sctp: 132 };
+const ROWS = 256;
+
+/** Ids by endpoint and Service, in the order in which they first came; 1 is the first. */
+export class Ids {
+  private readonly ids = new Map<string, number>();
+  of(name: string): number {
+    const id = this.ids.get(name) ?? this.ids.size + 1;
+    this.ids.set(name, id);
+    return id;
+  }
+  get count(): number {
+    return this.ids.size + 1;
+  }
+}
+
+export interface TableOptions {
+  ids?: Ids;
+  /** Masquerade every flow, as a proxy without cluster CIDR does; true unless said otherwise. */
+  masquerade?: boolean;
+  /** ENDPOINT_STATE of endpoints that no Service has; GONE unless said otherwise. */
+  gone?: number;
+}
+
+/** A table of ClusterIPs whose unserved ports are rejected. */
+export function tableOf(services: Services, options: TableOptions = {}): SharedArrayBuffer {
+  const ids = options.ids ?? new Ids();
+  const builder = new TableBuilder(options.masquerade === false ? 0 : TABLE_FLAG.KEEP_SOURCE_FOR_PODS);
+  const live = new Set<number>();
+  for (const [row, [frontend, given]] of Object.entries(services).entries()) {
+    const spec = Array.isArray(given) ? { endpoints: given } : given;
+    const { address, port, protocol } = parseFrontend(frontend);
+    const family = address.length === 1 ? 0 : 1;
+    const endpoints = spec.endpoints.map((text, i): TableEndpoint => {
+      const endpoint = parseFrontend(`${text}/tcp`);
+      const id = ids.of(`${frontend} ${text}`);
+      live.add(id);
+      return { address: endpoint.address, port: half(endpoint.port), id, weight: spec.weights?.[i] ?? 1 };
+    });
+    const algorithm = spec.algorithm ?? ALGORITHM.CASCADE;
+    const handle = builder.addPort({
+      family,
+      protocol,
+      flags: (endpoints.length > 0 ? PORT_FLAG.HAS_ENDPOINTS : 0) | (spec.retry ? PORT_FLAG.RETRY : 0),
+      algorithm,
+      cluster: endpoints,
+      local: [],
+      ranges: [],
+      affinitySec: spec.affinitySec ?? 0,
+      row,
+      maglev: algorithm === ALGORITHM.MAGLEV,
+    });
+    builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, family, address, half(port), protocol, handle);
+    builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
+  }
+  const states = Int32Array.from({ length: ids.count }, (_, id) =>
+    id === 0 || live.has(id) ? ENDPOINT_STATE.LIVE : (options.gone ?? ENDPOINT_STATE.GONE),
+  );
+  return builder.finish(states);
+}
+
+function parseFrontend(text: string): { address: number[]; port: number; protocol: number } {
+  const [, address, port, protocol] = /^\[?([^\]]*)\]?:(\d+)\/(\w+)$/.exec(text) ?? [];
+  return { address: addressWords(address), port: Number(port), protocol: PROTOCOLS[protocol] };
+}
+
+export interface DataplaneOptions extends TableOptions {
   seed?: number;
   flowCapacity?: number;
-  snatPool?: string;
-  /** A flow table's file to go on with. */
+  /** A flow table's file (of IPv4) to go on with. */
   flowFile?: ArrayBufferLike;
 }
 
-export class TestDataplane {
-  readonly cx: WorkerContext;
-  readonly device: MemoryDevice;
-  nowMs = 1_000_000;
+const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
+  const pool = snatPoolOf(parseCidr(text)!);
+  if (typeof pool === 'string') throw new Error(pool);
+  return pool;
+});
+
+export class TestDataplane extends InMemoryDataplane {
+  private readonly ids: Ids;
+  private readonly options: DataplaneOptions;
 
   constructor(services: Services, options: DataplaneOptions = {}) {
-    const capacity = options.flowCapacity ?? 1024;
-    const pool = snatPoolOf(parseCidr(options.snatPool ?? '198.18.0.0/24')!);
-    if (typeof pool === 'string') throw new Error(pool);
-    const slab = new Slab();
-    const seed = options.seed ?? 1;
-    this.cx = new WorkerContext({
-      slab,
-      table: ServiceTable.from(tableOf(services)),
-      flows: new FlowTable(options.flowFile ?? new ArrayBuffer(flowFileBytes(capacity)), capacity, seed),
-      pool: new PortPool(pool.addresses, pool.network, pool.mask),
-      random: new Random(seed),
-      counters: new Float64Array(COUNTERS_BYTES / 8),
+    const ids = options.ids ?? new Ids();
+    super({
+      table: tableOf(services, { ...options, ids }),
+      snatPools: POOLS,
+      turns: new Int32Array(new SharedArrayBuffer(ROWS * 4)),
+      active: new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4)),
+      seed: options.seed ?? 1,
+      flowCapacity: options.flowCapacity ?? 1024,
+      flowFiles: [options.flowFile],
     });
-    this.cx.reapedMs = this.nowMs;
-    this.device = new MemoryDevice(slab);
+    this.ids = ids;
+    this.options = options;
   }
 
-  /** Publishes another table, as the worker does between two batches. */
-  change(services: Services): void {
-    this.cx.table = ServiceTable.from(tableOf(services));
-  }
-
-  /** Sends frames through and answers what came out of this batch. */
-  sendFrames(...frames: Uint8Array[]): Uint8Array[] {
-    for (const bytes of frames) this.device.put(bytes);
-    this.device.sent.length = 0;
-    while (turn(this.cx, this.device, this.nowMs) > 0);
-    return [...this.device.sent];
+  /** Publishes another table, as the worker takes it up between two batches. */
+  change(services: Services, options: TableOptions = {}): void {
+    this.publish(tableOf(services, { ...this.options, ...options, ids: this.ids }));
   }
 
   /** Sends one packet. @returns what came out, or undefined when it was dropped */
-  send(spec: PacketSpec): PacketView | undefined {
-    const [out] = this.sendFrames(frame(spec));
+  packet(spec: PacketSpec): PacketView | undefined {
+    const [out] = this.send(frame(spec));
     return out && view(out);
   }
 
-  /** Lets time pass, with a turn so that expired flows are reaped. */
-  sleep(seconds: number): void {
+  /** Sends one packet that must come out. */
+  forward(spec: PacketSpec): PacketView {
+    const out = this.packet(spec);
+    if (out === undefined) throw new Error(`dropped: ${JSON.stringify(this.counts)}`);
+    return out;
+  }
+
+  /** Lets time pass, with a turn every `stepMs` so that what is due is done. @returns what came out by itself */
+  sleep(seconds: number, stepMs = 1000): PacketView[] {
+    const out: Uint8Array[] = [];
     const until = this.nowMs + seconds * 1000;
     while (this.nowMs < until) {
-      this.nowMs = Math.min(until, this.nowMs + 1000);
-      turn(this.cx, this.device, this.nowMs);
+      this.nowMs = Math.min(until, this.nowMs + stepMs);
+      out.push(...this.send());
     }
+    return out.map(view);
+  }
+
+  get flowCount(): number {
+    return this.cx.flows.reduce((sum, flows) => sum + flows.count, 0);
   }
 
   get counts(): Record<string, number> {
@@ -107,6 +169,8 @@ export class TestDataplane {
     add('forwarded', COUNTER.FORWARDED);
     add('passed', COUNTER.PASSED);
     add('rejected', COUNTER.REJECTED);
+    add('reset', COUNTER.RESET);
+    add('retried', COUNTER.RETRIED);
     for (const [reason, name] of DROP_REASON_NAMES.entries()) add(name, COUNTER.DROPPED + reason);
     return counts;
   }

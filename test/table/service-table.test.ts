@@ -1,56 +1,96 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { TableBuilder } from '../../src/table/builder.js';
-import { cascadeThreshold, ENDPOINT, frontendKey, HEADER, WHOLE_ADDRESS } from '../../src/table/layout.js';
+import {
+  ADDRESS_FLAG,
+  ALGORITHM,
+  cascadeThreshold,
+  ENDPOINT,
+  ENDPOINT_STATE,
+  FRONTEND,
+  FRONTEND_KIND,
+  frontendKey,
+  HEADER,
+  nodePortKey,
+  PORT,
+  wholeAddressKey,
+} from '../../src/table/layout.js';
 import { NO_FRONTEND, ServiceTable, TableFormatError } from '../../src/table/service-table.js';
 import { holds } from '../support/property.js';
 
 const TCP = 6;
+const UNUSED = { ranges: [], affinitySec: 0, row: 0, maglev: false, algorithm: ALGORITHM.CASCADE, flags: 0 };
+const NO_STATES = new Int32Array(0);
+
+const addressOf = (family: number, value: number): number[] =>
+  family === 0 ? [value] : [value, 0, ~value, 7];
 const endpoint = fc.record({
-  address: fc.integer(),
+  value: fc.integer(),
   port: fc.integer({ min: 1, max: 0xffff }),
   id: fc.nat(1000),
+  weight: fc.nat(9),
 });
 // Few distinct addresses and ports, so that frontends share them and neighbours collide.
 const frontend = fc.record({
-  address: fc.integer({ min: -40, max: 40 }),
+  family: fc.constantFrom(0, 1),
+  value: fc.integer({ min: -20, max: 20 }),
   port: fc.integer({ min: 1, max: 20 }),
   protocol: fc.constantFrom(TCP, 17, 132),
-  endpoints: fc.array(endpoint, { maxLength: 6 }),
+  kind: fc.constantFrom(...Object.values(FRONTEND_KIND)),
+  cluster: fc.array(endpoint, { maxLength: 6 }),
+  local: fc.array(endpoint, { maxLength: 3 }),
 });
-const frontends = fc.uniqueArray(frontend, {
-  selector: (f) => `${f.address} ${f.port} ${f.protocol}`,
-  maxLength: 300,
-});
+const identityOf = (f: { family: number; value: number; port: number; protocol: number }) =>
+  `${f.family} ${f.value} ${f.port} ${f.protocol}`;
+const frontends = fc.uniqueArray(frontend, { selector: identityOf, maxLength: 300 });
 
-t.test('a lookup answers what a plain Map answers, on random services', async () => {
+t.test('a lookup answers what a plain Map answers, on random services of both families', async () => {
   holds(
     fc.property(frontends, (list) => {
-      const builder = new TableBuilder();
+      const builder = new TableBuilder(0);
       const plain = new Map<string, (typeof list)[number]>();
       for (const f of list) {
-        builder.add(f.address, f.port, f.protocol, f.endpoints);
-        plain.set(`${f.address} ${f.port} ${f.protocol}`, f);
+        const set = (endpoints: typeof f.cluster) =>
+          endpoints.map(({ value, ...rest }) => ({ address: addressOf(f.family, value), ...rest }));
+        const port = builder.addPort({
+          ...UNUSED,
+          family: f.family,
+          protocol: f.protocol,
+          cluster: set(f.cluster),
+          local: set(f.local),
+        });
+        builder.addFrontend(f.kind, f.family, addressOf(f.family, f.value), f.port, f.protocol, port);
+        plain.set(identityOf(f), f);
       }
-      const addresses = new Set(list.map((f) => f.address));
-      const table = ServiceTable.from(builder.finish());
-      for (let address = -42; address <= 42; address++) {
-        if ((table.find(address, WHOLE_ADDRESS) !== NO_FRONTEND) !== addresses.has(address)) return false;
-        for (let port = 1; port <= 21; port++) {
-          const found = table.find(address, frontendKey(port, TCP));
-          const expected = plain.get(`${address} ${port} ${TCP}`);
-          if ((found === NO_FRONTEND) !== (expected === undefined)) return false;
-          if (expected === undefined) continue;
-          const read = Array.from({ length: table.endpointsOf(found) }, (_, i) => {
-            const at = table.endpointAt(found, i);
-            const { words } = table;
-            return {
-              address: words[at + ENDPOINT.ADDRESS],
-              port: words[at + ENDPOINT.PORT],
-              id: words[at + ENDPOINT.ID],
-            };
-          });
-          if (JSON.stringify(read) !== JSON.stringify(expected.endpoints)) return false;
+      const table = ServiceTable.from(builder.finish(NO_STATES));
+      const read = (set: number, count: number) =>
+        Array.from({ length: table.words[set + 1] }, (_, i) => {
+          const at = table.endpointAt(set, i);
+          return [
+            ...table.words.subarray(at, at + count),
+            table.words[at + ENDPOINT.PORT],
+            table.words[at + ENDPOINT.ID],
+            table.words[at + ENDPOINT.WEIGHT],
+          ];
+        });
+      for (const family of [0, 1]) {
+        for (let value = -21; value <= 21; value++) {
+          const address = Int32Array.from([99, ...addressOf(family, value)]);
+          const count = address.length - 1;
+          for (let port = 1; port <= 21; port++) {
+            const found = table.find(address, 1, count, frontendKey(family, port, TCP));
+            const expected = plain.get(identityOf({ family, value, port, protocol: TCP }));
+            if ((found === NO_FRONTEND) !== (expected === undefined)) return false;
+            if (expected === undefined) continue;
+            if (table.words[found + FRONTEND.KIND] !== expected.kind) return false;
+            const record = table.words[found + FRONTEND.PORT];
+            const plainSet = (endpoints: typeof expected.cluster) =>
+              endpoints.map((e) => [...addressOf(family, e.value), e.port, e.id, e.weight]);
+            const same = (set: number, endpoints: typeof expected.cluster) =>
+              JSON.stringify(read(set, count)) === JSON.stringify(plainSet(endpoints));
+            if (!same(record + PORT.CLUSTER, expected.cluster) || !same(record + PORT.LOCAL, expected.local))
+              return false;
+          }
         }
       }
       return true;
@@ -58,29 +98,81 @@ t.test('a lookup answers what a plain Map answers, on random services', async ()
   );
 });
 
+t.test('an address is known as a whole, its flags add up, and a NodePort has no address', async (t) => {
+  const builder = new TableBuilder(0);
+  builder.addAddress(0, [1], ADDRESS_FLAG.LOCAL);
+  builder.addAddress(0, [1], ADDRESS_FLAG.NODE_PORTS);
+  const port = builder.addPort({ ...UNUSED, family: 0, protocol: TCP, cluster: [], local: [] });
+  builder.addFrontend(FRONTEND_KIND.NODE_PORT, 0, [], 3000, TCP, port);
+  const table = ServiceTable.from(builder.finish(NO_STATES));
+  const whole = table.find(Int32Array.of(1), 0, 1, wholeAddressKey(0));
+  t.equal(table.words[whole + FRONTEND.KIND], ADDRESS_FLAG.LOCAL | ADDRESS_FLAG.NODE_PORTS);
+  t.equal(table.find(Int32Array.of(1), 0, 1, frontendKey(0, 3000, TCP)), NO_FRONTEND);
+  t.not(table.find(Int32Array.of(1), 0, 0, nodePortKey(0, 3000, TCP)), NO_FRONTEND);
+  t.equal(table.find(Int32Array.of(1), 0, 0, nodePortKey(1, 3000, TCP)), NO_FRONTEND, 'the other family');
+});
+
+t.test('a prefix holds the addresses whose masked words are its own', async (t) => {
+  const builder = new TableBuilder(0);
+  builder.setPrefixes(
+    [
+      { family: 0, network: [0x0a], mask: [0xff] },
+      { family: 1, network: [1, 2, 0, 0], mask: [-1, -1, 0, 0] },
+    ],
+    [],
+    [{ family: 0, network: [0x0a], mask: [0xffff] }],
+  );
+  const table = ServiceTable.from(builder.finish(NO_STATES));
+  const inPods = (family: number, ...words: number[]) =>
+    table.inPrefixes(HEADER.POD_PREFIXES, Int32Array.from(words), 0, words.length, family);
+  t.equal(inPods(0, 0x0a), true);
+  t.equal(inPods(0, 0x7f00000a), true);
+  t.equal(inPods(0, 0x0b), false);
+  t.equal(inPods(1, 1, 2, 9, 9), true);
+  t.equal(inPods(1, 1, 3, 9, 9), false);
+  t.equal(inPods(1, 0x0a, 0, 0, 0), false, 'an IPv4 prefix is none for IPv6');
+  const onOneLink = (a: number, b: number) =>
+    table.inOnePrefix(HEADER.LINK_PREFIXES, Int32Array.of(a), 0, Int32Array.of(b), 0, 1, 0);
+  t.equal(onOneLink(0x0100000a, 0x0200000a), true);
+  t.equal(onOneLink(0x0100000a, 0x0200010a), false, 'only one of them is on it');
+  t.equal(table.inPrefixes(HEADER.SERVICE_PREFIXES, Int32Array.of(0x0a), 0, 1, 0), false);
+});
+
+t.test('the state of an id that the table does not know is GONE', async (t) => {
+  const table = ServiceTable.from(new TableBuilder(0).finish(Int32Array.of(ENDPOINT_STATE.LIVE, 77)));
+  t.strictSame(
+    [0, 1, 2].map((id) => table.stateOf(id)),
+    [ENDPOINT_STATE.LIVE, 77, ENDPOINT_STATE.GONE],
+  );
+});
+
 t.test('the same frontends give the same bytes', async (t) => {
   const make = () => {
-    const builder = new TableBuilder();
-    for (let i = 1; i < 500; i++) builder.add(i * 7919, i, TCP, [{ address: i, port: 80, id: i }]);
-    return Buffer.from(builder.finish());
+    const builder = new TableBuilder(0);
+    for (let i = 1; i < 500; i++) {
+      const cluster = [{ address: [i], port: 80, id: i, weight: 1 }];
+      const port = builder.addPort({ ...UNUSED, family: 0, protocol: TCP, cluster, local: [] });
+      builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, 0, [i * 7919], i, TCP, port);
+    }
+    return Buffer.from(builder.finish(NO_STATES));
   };
   t.ok(make().equals(make()));
 });
 
 t.test('an empty table finds nothing', async (t) => {
-  const table = ServiceTable.from(new TableBuilder().finish());
-  t.equal(table.find(0, WHOLE_ADDRESS), NO_FRONTEND);
-  t.equal(table.find(1, frontendKey(80, TCP)), NO_FRONTEND);
+  const table = ServiceTable.from(new TableBuilder(0).finish(NO_STATES));
+  t.equal(table.find(Int32Array.of(0), 0, 1, wholeAddressKey(0)), NO_FRONTEND);
+  t.equal(table.find(Int32Array.of(1), 0, 1, frontendKey(0, 80, TCP)), NO_FRONTEND);
 });
 
 t.test('a frontend is added once', async (t) => {
-  const builder = new TableBuilder();
-  builder.add(1, 80, TCP, []);
-  t.throws(() => builder.add(1, 80, TCP, []), /added once/);
+  const builder = new TableBuilder(0);
+  builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, 0, [1], 80, TCP, 0);
+  t.throws(() => builder.addFrontend(FRONTEND_KIND.EXTERNAL_IP, 0, [1], 80, TCP, 0), /added once/);
 });
 
 t.test('bytes that are no table of this version are refused', async (t) => {
-  const good = () => new TableBuilder().finish();
+  const good = () => new TableBuilder(0).finish(NO_STATES);
   const changed = (at: number, value: number) => {
     const bytes = good();
     new Int32Array(bytes)[at] = value;
@@ -89,7 +181,7 @@ t.test('bytes that are no table of this version are refused', async (t) => {
   t.throws(() => ServiceTable.from(new ArrayBuffer(0)), TableFormatError);
   t.throws(() => ServiceTable.from(new ArrayBuffer(63)), TableFormatError);
   t.throws(() => ServiceTable.from(new ArrayBuffer(4096)), /magic/);
-  t.throws(() => ServiceTable.from(changed(HEADER.VERSION, 2)), /version 2, this is 1/);
+  t.throws(() => ServiceTable.from(changed(HEADER.VERSION, 1)), /version 1, this is 2/);
   t.throws(() => ServiceTable.from(changed(HEADER.WORDS, 5)), TableFormatError);
 });
 

@@ -40,6 +40,7 @@ t.test('an address is exactly one address', async (t) => {
   const good: [string, string, string][] = [
     ['10.0.0.1', 'IPv4', '10.0.0.1'],
     ['0.0.0.0', 'IPv4', '0.0.0.0'],
+    ['010.000.09.1', 'IPv4', '10.0.9.1'],
     ['2001:DB8::1', 'IPv6', '2001:db8::1'],
     ['::', 'IPv6', '::'],
   ];
@@ -48,7 +49,7 @@ t.test('an address is exactly one address', async (t) => {
     '',
     ' 10.0.0.1',
     '10.0.0.1 ',
-    '010.0.0.1',
+    '0x10.0.0.1',
     '10.0.0',
     '10.0.0.256',
     '10.0.0.1/24',
@@ -69,12 +70,12 @@ t.test('a CIDR is an address, a slash and a prefix length; host bits are cleared
   });
   t.strictSame(parseCidr('fd00:198:18::9/120')?.text, 'fd00:198:18::/120');
   t.strictSame(parseCidr('0.0.0.0/0')?.prefixLength, 0);
+  t.strictSame(parseCidr('010.0.0.0/08')?.text, '10.0.0.0/8');
   for (const text of [
     '10.0.0.0',
     '10.0.0.0/',
     '10.0.0.0/33',
     '10.0.0.0/+8',
-    '10.0.0.0/08',
     '10.0.0.0/8/8',
     '/8',
     '::/129',

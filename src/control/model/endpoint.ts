@@ -1,4 +1,4 @@
-/** One ip:port that serves, and which of them may get new flows: kube-proxy's pkg/proxy/endpoint.go and topology.go. */
+/** One ip:port that serves: kube-proxy's pkg/proxy/endpoint.go. */
 
 export interface Endpoint {
   /** Canonical text. */
@@ -9,17 +9,17 @@ export interface Endpoint {
   readonly serving: boolean;
   readonly terminating: boolean;
   readonly nodeName: string | null;
+  /** Runs on this node. */
+  readonly isLocal: boolean;
+  readonly zone: string | null;
+  /** Zones and nodes that shall use it; none: no hint. */
+  readonly zoneHints: readonly string[];
+  readonly nodeHints: readonly string[];
 }
 
 /** "10.244.0.3:8888", "[fd00::3]:8888": kube-proxy's String() and its sort key. */
 export const endpointText = ({ ip, port }: Pick<Endpoint, 'ip' | 'port'>): string =>
   ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 
-/**
- * @returns the ready endpoints; when there is none those that terminate but still serve, so that a rollout of a
- *   Service's last endpoints loses nothing (KEP-1669; topology.go, CategorizeEndpoints)
- */
-export function usableEndpoints(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const ready = endpoints.filter((endpoint) => endpoint.ready);
-  return ready.length > 0 ? ready : endpoints.filter(({ serving, terminating }) => serving && terminating);
-}
+/** Gets flows where no endpoint is ready, so that a rollout of a Service's last endpoints loses nothing (KEP-1669). */
+export const isServingTerminating = ({ serving, terminating }: Endpoint): boolean => serving && terminating;

@@ -16,8 +16,8 @@ export function slicesOfEndpoints({ namespace, name, subsets }: Endpoints): Endp
       const endpoints = all
         .filter(({ given }) => given.family === addressType)
         .map(({ given, ready }) => sliceEndpoint(given, ready));
-      // The number keeps the subsets in their order, which decides between duplicates.
-      const sliceName = `${name}-${String(index).padStart(6, '0')}`;
+      // The number keeps the subsets in their order, which decides between duplicates; no slice has a name with "/".
+      const sliceName = `${name}/${String(index).padStart(6, '0')}/${addressType}`;
       return endpoints.length === 0
         ? []
         : [{ namespace, name: sliceName, serviceName: name, addressType, ports, endpoints }];
@@ -43,4 +43,7 @@ const sliceEndpoint = ({ address, nodeName }: EndpointAddress, ready: boolean): 
   serving: null,
   terminating: null,
   nodeName,
+  zone: null,
+  zoneHints: [],
+  nodeHints: [],
 });

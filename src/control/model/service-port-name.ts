@@ -16,3 +16,6 @@ export const servicePortNameText = ({ namespace, name, port }: ServicePortName):
 /** A key for maps: two names are the same when their keys are. */
 export const servicePortKey = (name: ServicePortName): string =>
   `${servicePortNameText(name)}/${name.protocol}`;
+
+/** The Service in a `servicePortKey`: "kube-system/kube-dns". */
+export const serviceOfKey = (key: string): string => /^[^/]*\/[^:/]*/.exec(key)?.[0] ?? key;

@@ -12,12 +12,28 @@ export class Publisher {
   private readonly signals: Int32Array;
   private readonly ports: (MessagePort | undefined)[] = [];
   private current: PublishedTable;
+  private readonly wake: () => void;
 
-  /** @param signals shared words, see SIGNAL @param first the table to begin with: generation 1 */
-  constructor(signals: Int32Array, first: SharedArrayBuffer) {
+  /**
+   * @param signals shared words, see SIGNAL
+   * @param first the table to begin with: generation 1
+   * @param wake ends the sleep of workers without traffic
+   */
+  constructor(signals: Int32Array, first: SharedArrayBuffer, wake: () => void) {
     this.signals = signals;
+    this.wake = wake;
     this.current = { generation: 1, bytes: first };
     Atomics.store(signals, SIGNAL.GENERATION, 1);
+  }
+
+  /** Of the newest table. */
+  get generation(): number {
+    return this.current.generation;
+  }
+
+  /** The newest table. */
+  get table(): SharedArrayBuffer {
+    return this.current.bytes;
   }
 
   /**
@@ -38,6 +54,7 @@ export class Publisher {
     this.current = { generation: this.current.generation + 1, bytes };
     for (const port of this.ports) port?.postMessage(this.current);
     Atomics.store(this.signals, SIGNAL.GENERATION, this.current.generation);
+    this.wake();
     return this.current.generation;
   }
 

@@ -148,7 +148,7 @@ class Loading {
 }
 
 /** @returns the path itself, or the manifests of the directory that it names */
-function filesOf(path: string): string[] {
+export function filesOf(path: string): string[] {
   if (!statSync(path).isDirectory()) return [path];
   return readdirSync(path, { withFileTypes: true })
     .filter((entry) => !entry.isDirectory() && /^[^.].*\.(?:ya?ml|json)$/.test(entry.name))

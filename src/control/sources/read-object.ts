@@ -17,6 +17,8 @@ import type {
   SliceEndpoint,
 } from './kube-object.js';
 import type { Origin, Path, SetAside } from './origin.js';
+import { readMeta } from './read-meta.js';
+import { readService } from './read-service.js';
 import { Report, show } from './report.js';
 import {
   endpointSliceSchema,
@@ -59,7 +61,7 @@ const READERS: readonly {
   kind: string;
   read: (value: unknown, report: Report) => KubeObject | null;
 }[] = [
-  { apiVersion: 'v1', kind: 'Service', read: readService },
+  { apiVersion: 'v1', kind: 'Service', read: readServiceObject },
   { apiVersion: 'v1', kind: 'Endpoints', read: readEndpoints },
   { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', read: readEndpointSlice },
 ];
@@ -67,56 +69,9 @@ const READERS: readonly {
 /** "discovery.k8s.io/v1" -> "discovery.k8s.io"; "v1" -> "", the core group. */
 const groupOf = (apiVersion: string): string => apiVersion.slice(0, Math.max(apiVersion.indexOf('/'), 0));
 
-function readService(value: unknown, report: Report): Service | null {
+function readServiceObject(value: unknown, report: Report): Service | null {
   const given = accepted(serviceSchema, value, report);
-  if (given === null) return null;
-  const { metadata, spec } = given;
-  const ports = (spec.ports ?? []).map(({ name, protocol, port }) => ({
-    name: name ?? '',
-    protocol: protocol ?? ('TCP' as const),
-    port,
-  }));
-  // The API server refuses both (pkg/apis/core/validation, ValidateService).
-  for (const index of repeated(ports.map(({ name }) => name))) {
-    report.add(
-      ['spec', 'ports', index, 'name'],
-      `must differ from the other ports' names; ${show(ports[index]?.name)} is taken`,
-    );
-  }
-  for (const index of repeated(ports.map(({ protocol, port }) => `${port}/${protocol}`))) {
-    report.add(['spec', 'ports', index, 'port'], 'must differ from the other ports with this protocol');
-  }
-  const clusterIPs = readClusterIPs(spec, report);
-  if (report.setAside.length > 0) return null;
-  return {
-    kind: 'Service',
-    ...nameOf(metadata),
-    origin: report.origin,
-    creationTimestamp: metadata.creationTimestamp ?? null,
-    type: spec.type ?? 'ClusterIP',
-    headless: spec.clusterIP === 'None',
-    clusterIPs,
-    ports,
-  };
-}
-
-/** clusterIPs came with dual-stack, and its first is clusterIP again; older objects have clusterIP alone. */
-function readClusterIPs({ clusterIP, clusterIPs }: ServiceSpec, report: Report): Address[] {
-  const listed = clusterIPs ?? [];
-  if (listed.length > 0 && clusterIP && clusterIP !== listed[0]) {
-    report.add(['spec', 'clusterIPs', 0], `must be the same as spec.clusterIP, ${show(clusterIP)}`);
-  }
-  const found: Address[] = [];
-  for (const [index, text] of (listed.length > 0 ? listed : [clusterIP ?? '']).entries()) {
-    if (text === '' || text === 'None') continue;
-    const path = listed.length > 0 ? ['spec', 'clusterIPs', index] : ['spec', 'clusterIP'];
-    const ip = readAddress(text, null);
-    if ('refusal' in ip) report.add(path, ip.refusal);
-    else if (found.some(({ family }) => family === ip.family))
-      report.add(path, `must not be a second ${ip.family} address`);
-    else found.push(ip);
-  }
-  return found;
+  return given === null ? null : readService(given, report);
 }
 
 function readEndpointSlice(value: unknown, report: Report): EndpointSlice | null {
@@ -124,7 +79,7 @@ function readEndpointSlice(value: unknown, report: Report): EndpointSlice | null
   if (given === null) return null;
   const { metadata, addressType } = given;
   const endpoints: SliceEndpoint[] = [];
-  for (const [index, { addresses, conditions, nodeName }] of (given.endpoints ?? []).entries()) {
+  for (const [index, { addresses, conditions, nodeName, zone, hints }] of (given.endpoints ?? []).entries()) {
     // Host names are not addresses: the model has no use for such a slice, nor has kube-proxy.
     if (addressType === 'FQDN') break;
     const path: Path = ['endpoints', index, 'addresses'];
@@ -136,18 +91,26 @@ function readEndpointSlice(value: unknown, report: Report): EndpointSlice | null
       serving: conditions?.serving ?? null,
       terminating: conditions?.terminating ?? null,
       nodeName: nodeName ?? null,
+      zone: zone ?? null,
+      zoneHints: namesOf(hints?.forZones),
+      nodeHints: namesOf(hints?.forNodes),
     });
   }
   return {
     kind: 'EndpointSlice',
-    ...nameOf(metadata),
-    origin: report.origin,
+    ...readMeta(metadata, report),
     serviceName: metadata.labels[SERVICE_NAME_LABEL],
     addressType,
     ports: portsOf(given.ports),
     endpoints,
   };
 }
+
+/** One empty list for all: most endpoints of a large cluster have no hints. */
+const NO_HINTS: readonly string[] = [];
+
+const namesOf = (hints: readonly { readonly name: string }[] | null | undefined): readonly string[] =>
+  hints && hints.length > 0 ? hints.map(({ name }) => name) : NO_HINTS;
 
 /** @returns all of one endpoint's addresses; none when one of them is wrong */
 function checkedAddresses(
@@ -174,8 +137,7 @@ function readEndpoints(value: unknown, report: Report): Endpoints | null {
   if (given === null) return null;
   return {
     kind: 'Endpoints',
-    ...nameOf(given.metadata),
-    origin: report.origin,
+    ...readMeta(given.metadata, report),
     subsets: (given.subsets ?? []).map(({ addresses, notReadyAddresses, ports }, index) => ({
       addresses: subsetAddresses(addresses ?? [], ['subsets', index, 'addresses'], report),
       notReadyAddresses: subsetAddresses(
@@ -202,21 +164,15 @@ function subsetAddresses(
   return found;
 }
 
-type ServiceSpec = z.infer<typeof serviceSchema>['spec'];
 type GivenPorts = z.infer<typeof endpointSliceSchema>['ports'];
 
 // Defaults as the API server sets them: pkg/apis/discovery/v1/defaults.go, pkg/apis/core/v1/defaults.go.
 const portsOf = (ports: GivenPorts): EndpointPort[] =>
   (ports ?? []).map(({ name, protocol, port }) => ({
     name: name ?? '',
-    protocol: protocol ?? 'TCP',
+    protocol: protocol || 'TCP',
     port: port ?? null,
   }));
-
-const nameOf = ({ name, namespace }: { name: string; namespace?: string | null | undefined }) => ({
-  namespace: namespace || 'default',
-  name,
-});
 
 /** @returns the value as the schema reads it; null, with the reasons reported, when it does not fit */
 function accepted<Schema extends z.ZodType>(
@@ -229,14 +185,3 @@ function accepted<Schema extends z.ZodType>(
   report.addIssues(parsed.error.issues);
   return null;
 }
-
-/** Positions of the elements that stood earlier in the list already. */
-const repeated = (values: readonly string[]): number[] => {
-  const seen = new Set<string>();
-  return [...values.keys()].filter((index) => {
-    const value = values[index] ?? '';
-    const isRepeated = seen.has(value);
-    seen.add(value);
-    return isRepeated;
-  });
-};

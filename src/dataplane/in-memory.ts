@@ -1,0 +1,80 @@
+/**
+ * The real pipeline on the in-memory device, without files and threads: what the conformance runner and the tests ask
+ * their questions. The same table, steps and loop as a worker's.
+ */
+import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
+import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
+import { PortPool } from '../conntrack/port-pool.js';
+import { MemoryDevice } from '../device/memory.js';
+import { Random } from '../shared/random.js';
+import { COUNTERS_BYTES } from '../table/counters.js';
+import { ServiceTable } from '../table/service-table.js';
+import { FAMILY } from '../wire/family.js';
+import { WorkerContext } from './context.js';
+import { turn } from './loop.js';
+import { Slab } from './packet.js';
+import type { PoolWords } from './worker.js';
+
+export interface InMemoryOptions {
+  /** Bytes of a compiled service table. */
+  readonly table: ArrayBufferLike;
+  /** One a family. */
+  readonly snatPools: readonly PoolWords[];
+  /** Shared state that the table's rows and ids index: see Registry. */
+  readonly turns: Int32Array;
+  readonly active: Int32Array;
+  readonly seed: number;
+  /** Flows of each family; a power of two. */
+  readonly flowCapacity: number;
+  /** Files of flow tables to go on with, by family. */
+  readonly flowFiles?: readonly (ArrayBufferLike | undefined)[];
+  /** Where the clock begins. */
+  readonly nowMs?: number;
+}
+
+const AFFINITY_CAPACITY = 1 << 13;
+
+export class InMemoryDataplane {
+  readonly cx: WorkerContext;
+  readonly device: MemoryDevice;
+  /** Milliseconds of the clock; the caller moves it. */
+  nowMs: number;
+
+  constructor(options: InMemoryOptions) {
+    const { turns, active, seed, flowCapacity: capacity } = options;
+    const slab = new Slab();
+    this.cx = new WorkerContext({
+      slab,
+      table: ServiceTable.from(options.table),
+      flows: [FAMILY.V4, FAMILY.V6].map((family) => {
+        const file = options.flowFiles?.[family] ?? new ArrayBuffer(flowFileBytes(family, capacity));
+        return new FlowTable(file, { family, capacity, seed, active });
+      }),
+      pools: options.snatPools.map(
+        (pool, family) => new PortPool(family, pool.addresses, pool.network, pool.mask),
+      ),
+      affinity: new AffinityTable(new ArrayBuffer(affinityBytes(AFFINITY_CAPACITY)), AFFINITY_CAPACITY),
+      turns,
+      active,
+      penalties: new Int32Array(active.length),
+      random: new Random(seed),
+      counters: new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT),
+    });
+    this.nowMs = options.nowMs ?? 1_000_000;
+    this.cx.reapedMs = this.nowMs;
+    this.device = new MemoryDevice(slab);
+  }
+
+  /** Publishes another table, as a worker takes it up between two batches. */
+  publish(table: ArrayBufferLike): void {
+    this.cx.table = ServiceTable.from(table);
+  }
+
+  /** Takes frames through. @returns the frames that came out, in order */
+  send(...frames: Uint8Array[]): Uint8Array[] {
+    for (const frame of frames) this.device.put(frame);
+    this.device.sent.length = 0;
+    while (turn(this.cx, this.device, this.nowMs) > 0);
+    return [...this.device.sent];
+  }
+}

@@ -1,0 +1,57 @@
+/** IPv6 header, RFC 8200. Byte offsets from the start of the header. */
+
+export const IPV6 = {
+  VERSION: 0,
+  PAYLOAD_LENGTH: 4,
+  NEXT_HEADER: 6,
+  HOP_LIMIT: 7,
+  SRC: 8,
+  DST: 24,
+  SIZE: 40,
+} as const;
+
+/** Extension headers that are walked (RFC 8200 section 4): next header, length in 8 bytes beyond the first 8. */
+const EXTENSION = { HOP_BY_HOP: 0, ROUTING: 43, FRAGMENT: 44, DESTINATION: 60 } as const;
+
+/** A packet with more extension headers is nobody's: RFC 8200 allows each once (destination options twice). */
+const EXTENSIONS_MAX = 8;
+
+/** Length of the packet in bytes: header and payload. */
+export const ipv6TotalLength = (bytes: Uint8Array, at: number): number =>
+  IPV6.SIZE + ((bytes[at + IPV6.PAYLOAD_LENGTH] << 8) | bytes[at + IPV6.PAYLOAD_LENGTH + 1]);
+
+/** Whether an IPv6 header and the payload it states lie within [at, end). */
+export const ipv6Fits = (bytes: Uint8Array, at: number, end: number): boolean =>
+  end - at >= IPV6.SIZE && bytes[at] >>> 4 === 6 && ipv6TotalLength(bytes, at) <= end - at;
+
+/** What `ipv6Transport` answers instead of an offset. */
+export const IPV6_FRAGMENT = -1;
+export const IPV6_BAD_EXTENSION = -2;
+
+/**
+ * Walks the extension headers of a packet that fits.
+ * @param end byte behind the packet
+ * @returns the offset of the transport header; `ipv6Protocol` tells its protocol. IPV6_FRAGMENT
+ *   for any fragment, IPV6_BAD_EXTENSION when the chain leaves the packet or is too long
+ */
+export function ipv6Transport(bytes: Uint8Array, at: number, end: number): number {
+  let next = bytes[at + IPV6.NEXT_HEADER];
+  let header = at + IPV6.SIZE;
+  for (let left = EXTENSIONS_MAX; left > 0; left--) {
+    if (next === EXTENSION.FRAGMENT) return IPV6_FRAGMENT;
+    if (next !== EXTENSION.HOP_BY_HOP && next !== EXTENSION.ROUTING && next !== EXTENSION.DESTINATION)
+      return header;
+    if (end - header < 8) return IPV6_BAD_EXTENSION;
+    next = bytes[header];
+    header += 8 + (bytes[header + 1] << 3);
+    if (header > end) return IPV6_BAD_EXTENSION;
+  }
+  return IPV6_BAD_EXTENSION;
+}
+
+/** The protocol of the transport header that `ipv6Transport` found at `l4`: the last next-header field before it. */
+export function ipv6Protocol(bytes: Uint8Array, at: number, l4: number): number {
+  let next = bytes[at + IPV6.NEXT_HEADER];
+  for (let header = at + IPV6.SIZE; header < l4; header += 8 + (bytes[header + 1] << 3)) next = bytes[header];
+  return next;
+}

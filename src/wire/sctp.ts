@@ -1,0 +1,28 @@
+/** SCTP common header, RFC 9260 section 3.1. Byte offsets from the start of the header. */
+export const SCTP = { SPORT: 0, DPORT: 2, TAG: 4, CHECK: 8, SIZE: 12 } as const;
+
+/** Whether the common header lies within [at, end). */
+export const sctpFits = (_bytes: Uint8Array, at: number, end: number): boolean => end - at >= SCTP.SIZE;
+
+/** CRC32c by byte (Castagnoli, reflected 0x82f63b78; RFC 9260 appendix A). */
+const CRC_TABLE = new Int32Array(256);
+for (let byte = 0; byte < 256; byte++) {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  CRC_TABLE[byte] = crc;
+}
+
+/**
+ * The checksum of the SCTP packet in [at, end), its own four bytes taken as zero. Ports are covered, and a CRC has no
+ * cheap update as the internet checksum has: every byte is walked.
+ * @returns the word to be stored at CHECK (RFC 9260 appendix A: the CRC is sent low byte first)
+ */
+export function sctpChecksum(bytes: Uint8Array, at: number, end: number): number {
+  let crc = -1;
+  const check = at + SCTP.CHECK;
+  for (let i = at; i < end; i++) {
+    const byte = i >= check && i < check + 4 ? 0 : bytes[i];
+    crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ byte) & 0xff];
+  }
+  return ~crc;
+}
