@@ -24,10 +24,16 @@ export interface CountersSnapshot {
   readonly forwarded: number;
   readonly passed: number;
   readonly rejected: number;
+  /** Answered with RST. */
+  readonly reset: number;
+  /** Refusals of an endpoint that were not passed on, because another one is tried. */
+  readonly retried: number;
   /** Packets by drop reason; reasons that never occurred are left out. */
   readonly dropped: Readonly<Record<string, number>>;
   readonly flowsCreated: number;
   readonly flowsReaped: number;
+  /** Connections sent to another endpoint, after a refusal or after silence. */
+  readonly retries: number;
   readonly endpoints: readonly EndpointCounters[];
 }
 
@@ -56,9 +62,12 @@ export function readCounters(stateDir: string): CountersSnapshot {
     forwarded: total(COUNTER.FORWARDED),
     passed: total(COUNTER.PASSED),
     rejected: total(COUNTER.REJECTED),
+    reset: total(COUNTER.RESET),
+    retried: total(COUNTER.RETRIED),
     dropped,
     flowsCreated: total(COUNTER.FLOWS_CREATED),
     flowsReaped: total(COUNTER.FLOWS_REAPED),
+    retries: total(COUNTER.RETRIES),
     endpoints: names.map((name, i) => {
       const at = endpointRow(i + 1);
       return {

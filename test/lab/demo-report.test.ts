@@ -43,8 +43,16 @@ t.test('the whole text', async (t) => {
     builtText(HTTPENV),
     answeredText(HTTPENV, GOOD),
     countersText({
-      ...{ received: 3000, receivedBytes: 900_000, forwarded: 2990, passed: 2, rejected: 5 },
-      ...{ dropped: { 'malformed-ipv4': 3 }, flowsCreated: 301, flowsReaped: 0 },
+      ...{
+        received: 3000,
+        receivedBytes: 900_000,
+        forwarded: 2990,
+        passed: 2,
+        rejected: 5,
+        reset: 0,
+        retried: 0,
+      },
+      ...{ dropped: { 'malformed-ipv4': 3 }, flowsCreated: 301, flowsReaped: 0, retries: 0 },
       endpoints: HTTPENV.endpoints.map((endpoint) => ({
         ...{ servicePort: 'default/httpenv', protocol: 'TCP', endpoint, flows: 100 },
         ...{ packetsOriginal: 600, bytesOriginal: 45_000, packetsReply: 500, bytesReply: 1_234_567 },
