@@ -51,8 +51,9 @@ export function hashTuple(
   count: number,
   protocol: number,
 ): number {
-  let hash = seed ^ protocol;
-  for (let i = 0; i < count; i++) hash = mix(hash, words[at + i]);
+  // The three words that every tuple has are written out: for IPv4 there is no loop at all.
+  let hash = mix(mix(mix(seed ^ protocol, words[at]), words[at + 1]), words[at + 2]);
+  for (let i = 3; i < count; i++) hash = mix(hash, words[at + i]);
   return finish(hash);
 }
 
@@ -142,6 +143,27 @@ export class FlowTable {
       let i = 0;
       while (i < tupleWords && entries[tuple + i] === words[at + i]) i++;
       if (i === tupleWords && (entries[entry] & STATUS.PROTOCOL_MASK) === protocol) return flow;
+    }
+    return NO_FLOW;
+  }
+
+  /** The hash of the tuple at `at` of `words`, for `candidate`. */
+  hash(words: Int32Array, at: number, protocol: number): number {
+    return hashTuple(this.seed, words, at, this.tupleWords, protocol);
+  }
+
+  /**
+   * The first flow in the index with this hash of a tuple: almost certainly the one, but the caller has to compare. It
+   * looks at the index only, so that many can be asked for before the first entry is waited for.
+   * @returns a reference, or NO_FLOW when there is none
+   */
+  candidate(hash: number): FlowRef {
+    const { index } = this;
+    const mask = this.indexMask;
+    for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
+      const reference = index[slot * 2 + 1];
+      if (reference === 0) return NO_FLOW;
+      if (index[slot * 2] === hash) return reference - 1;
     }
     return NO_FLOW;
   }

@@ -29,6 +29,10 @@ export class WorkerContext {
   readonly slab: Slab;
   /** Records of the packets in the slab, see RECORD. */
   readonly records = new Int32Array(SLOTS * RECORD.SIZE);
+  /** What the fast path found: the flow of the packet in each slot, or NO_FLOW. */
+  readonly located = new Int32Array(SLOTS);
+  readonly hashes = new Int32Array(SLOTS);
+  readonly statuses = new Int32Array(SLOTS);
   /** The Services; another one after a change, between two batches only. */
   table: ServiceTable;
   readonly flows: readonly FlowTable[];

@@ -6,7 +6,7 @@ import type { Device } from '../device/device.js';
 import { COUNTER } from '../table/counters.js';
 import { capture } from './capture.js';
 import type { WorkerContext } from './context.js';
-import { process } from './pipeline.js';
+import { forward } from './hits.js';
 import { reinject } from './reinject.js';
 import { retryDue } from './retry.js';
 
@@ -24,7 +24,7 @@ export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   cx.nowMs = nowMs;
   cx.nowSec = Math.floor(nowMs / 1000);
   const count = capture(cx, device);
-  for (let slot = 0; slot < count; slot++) process(cx, slot);
+  forward(cx, count);
   const used = count < 0 ? 0 : retryDue(cx, count);
   const failure = used > 0 ? reinject(cx, device, used) : 0;
   reapSlice(cx, nowMs);
