@@ -80,6 +80,9 @@ const packetOf = (bytes: Uint8Array): Uint8Array => bytes.slice(VNET_BYTES);
 const optionsOf = ({ options }: Family, last: number): Partial<PacketSpec> =>
   typeof options === 'function' ? options(last) : options;
 
+/** From and to where the checksum lies in the transport header. */
+const CHECKSUM_AT = { tcp: [16, 18], udp: [6, 8], sctp: [8, 12] } as const;
+
 interface Way {
   plane: TestDataplane;
   /** From where the packet that fails came, and to where, before it was translated. */
@@ -456,9 +459,6 @@ t.test('an error of random bytes, with right checksums, has exactly one outcome'
     ),
   );
 });
-
-/** From and to where the checksum lies in the transport header. */
-const CHECKSUM_AT = { tcp: [16, 18], udp: [6, 8], sctp: [8, 12] } as const;
 
 /** A quote that ends within the checksum says nothing of it that could be right or wrong: let it end before. */
 function withoutPartOf([from, to]: readonly [number, number], quoteBytes: number): number {

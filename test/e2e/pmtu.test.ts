@@ -148,7 +148,7 @@ async function transfer(from: Host, to: string, server: Host, listen: string): P
 function arrivedWhole(t: Pick<Tap, 'equal' | 'strictSame'>, [here, there]: TransferReport[]): void {
   t.equal(here?.error, undefined, 'no error at this end');
   t.equal(there?.error, undefined, 'no error at the endpoint');
-  t.equal(here?.sent.bytes, BYTES);
+  t.equal(here?.sent.bytes, BYTES, 'everything was sent');
   t.strictSame(there?.received, here?.sent, 'the endpoint received what was sent');
   t.strictSame(here?.received, there?.sent, 'and the other way round');
 }
@@ -168,7 +168,7 @@ for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
   t.test(`${family}: the node's own transfer learns it too`, async (t) => {
     const vip = `${vips}3`;
     arrivedWhole(t, await transfer(node, at(vip, TRANSFER_PORT), endpoint, at(address, TRANSFER_PORT)));
-    t.equal(await learntMtu(node, vip), ENDPOINT_MTU);
+    t.equal(await learntMtu(node, vip), ENDPOINT_MTU, 'the node, of the way to the VIP');
   });
 
   t.test(`${family}: hairpin: a pod that reaches itself learns what the way to itself carries`, async (t) => {
@@ -201,16 +201,32 @@ for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
     },
   );
 
-  t.test(`${family}: a closed UDP port of the endpoint is refused as if the VIP said so`, async (t) => {
+  t.test(`${family}: a closed UDP port of the endpoint is refused at the client's socket`, async (t) => {
     const args = [labScript('udp-echo'), '--to', at(`${vips}1`, ECHO_PORT)];
     const report = lastJson<UdpReport>((await client.run(process.execPath, args)).stdout);
     t.match(report, { error: 'ECONNREFUSED' });
   });
 }
 
-t.test('nothing was dropped', async (t) => {
-  const { received, forwarded, passed, rejected, dropped } = readCounters(STATE_DIR);
+t.test('nothing was dropped, and super-packets went through', async (t) => {
+  const { received, forwarded, passed, rejected, dropped, endpoints } = readCounters(STATE_DIR);
   t.strictSame(dropped, {});
   t.equal(forwarded + passed + rejected, received, 'every packet has exactly one outcome');
-  t.same((await up.stop('SIGTERM')).code, 0, up.stderr);
+  for (const row of endpoints.filter(({ servicePort }) => servicePort === 'pmtu/transfer:transfer')) {
+    const meanBytes = row.bytesOriginal / row.packetsOriginal;
+    t.ok(meanBytes > 2 * 1500, `to ${row.endpoint}: ${Math.round(meanBytes)} bytes on average`);
+  }
+  t.equal((await up.stop('SIGTERM')).code, 0);
+});
+
+t.test("the source kept: an error of the endpoint itself reaches the client's socket", async (t) => {
+  const args = ['--cluster-cidr', '10.244.0.0/16,fd00:244::/32'];
+  const kept = await startUp(node, { files: [writeManifest(SERVICES.flatMap(objectsOf))], args });
+  for (const { family, vips } of FAMILIES) {
+    const script = [labScript('udp-echo'), '--to', at(`${vips}1`, ECHO_PORT)];
+    const report = lastJson<UdpReport>((await pod.run(process.execPath, script)).stdout);
+    t.match(report, { error: 'ECONNREFUSED' }, family);
+  }
+  t.strictSame(readCounters(STATE_DIR).dropped, {});
+  t.equal((await kept.stop('SIGTERM')).code, 0);
 });
