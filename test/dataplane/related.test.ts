@@ -414,6 +414,14 @@ for (const family of FAMILIES) {
   });
 }
 
+t.test('IPv4: a quoted first fragment has ports, and so a flow', async (t) => {
+  const [family] = FAMILIES;
+  const way = wayOf({ family, protocol: 'udp', direction: 'there', masquerade: true, hairpin: false });
+  const spec: Partial<PacketSpec> = { protocol: 'udp', fragment: { offset: 0, more: true } };
+  const { into, out } = errorsOf(way, family.router, { type: 11, code: 1 }, { spec });
+  t.strictSame(way.plane.send(into), [out]);
+});
+
 t.test('whatever is quoted of whatever packet, it is what the sender sent', async () => {
   holds(
     fc.property(
