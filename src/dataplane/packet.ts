@@ -61,6 +61,9 @@ export const RECORD = {
   OUTCOME: 8,
   /** Offset in the service table of the PORT record that `match` found. */
   PORT: 9,
+  /** Byte offset of the transport header that an ICMP error quotes, and its protocol. */
+  QUOTED_L4: 10,
+  QUOTED_PROTOCOL: 11,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

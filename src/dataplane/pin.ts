@@ -130,9 +130,9 @@ function deltasOf(entries: Int32Array, original: number, reply: number, addressW
   return addresses | (all << 16);
 }
 
-/** The drop reason that `pinCreate` answered instead of a flow. */
+/** The drop reason that was answered instead of a flow, and the other way round. */
 export const refusalOf = (answer: FlowRef): DropReason => (-answer - 1) as DropReason;
-const refused = (reason: DropReason): FlowRef => -reason - 1;
+export const refused = (reason: DropReason): FlowRef => -reason - 1;
 
 /** A packet of `flow` was seen: its state, its age and its counts. */
 export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {

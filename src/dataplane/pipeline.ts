@@ -5,6 +5,8 @@
  *      |        |       |- endpoint gone, policy reset; abandoned -> RST   ^
  *      |        |       '- endpoint refused the SYN -> retry with another -+
  *      |        | miss                                                     |
+ *      |        |-- ICMP error about a flow -> related -------------> Forward
+ *      |        |      '- endpoint of a kept SYN unreachable -> retry ------+
  *      |        '-> match -- endpoint ------> pinCreate -> keepSyn --------'
  *      |              |-- not a service ----> Pass '-- no room --> Drop
  *      |              |-- policy, source range, SNAT address -> Drop
@@ -21,7 +23,7 @@ import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
 import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
 import { reject } from './reject.js';
-import { unreachableFlow } from './related.js';
+import { isUnreachable, relatedFlow, translateRelated } from './related.js';
 import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
 import { translate } from './translate.js';
@@ -38,12 +40,18 @@ export function process(cx: WorkerContext, slot: Slot): Verdict {
     if (isAbandoned(cx, slot, flow)) return refuse(cx, slot);
     if (pinEnds(cx, slot, flow)) return refuse(cx, slot);
   } else {
-    const failedFlow = unreachableFlow(cx, slot);
-    if (failedFlow !== NO_FLOW && unreachable(cx, slot, failedFlow)) {
-      return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
+    const related = relatedFlow(cx, slot);
+    if (related >= 0) {
+      if (isUnreachable(cx, slot, related) && unreachable(cx, slot, related)) {
+        return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
+      }
+      if (isAbandoned(cx, slot, related)) return drop(cx, slot, DropReason.Abandoned);
+      translateRelated(cx, slot, related);
+      return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
     }
     const found = match(cx, slot);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
+    if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
     if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
     if (found === Match.NoLocalEndpoints) return drop(cx, slot, DropReason.NoLocalEndpoints);

@@ -47,6 +47,16 @@ export const DropReason = {
   UnusedServiceAddress: 19,
   /** An RST from an endpoint that was given up. */
   Abandoned: 20,
+  /** An ICMP error about one of our flows, whose checksum is wrong. */
+  BadIcmpChecksum: 21,
+  /** An ICMP error to one of our addresses that quotes no IP packet, or one of our flows with a wrong IP header checksum. */
+  BadQuote: 22,
+  /** An ICMP error to one of our addresses whose quote ends before the ports. */
+  ShortQuote: 23,
+  /** An ICMP error to one of our addresses about a fragment: without its ports there is no telling whose it is. */
+  QuotedFragment: 24,
+  /** An ICMP error about one of our flows that is not addressed to the sender of the packet it quotes. */
+  StrayIcmpError: 25,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

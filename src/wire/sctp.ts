@@ -26,3 +26,18 @@ export function sctpChecksum(bytes: Uint8Array, at: number, end: number): number
   }
   return ~crc;
 }
+
+/**
+ * What replacing the ports word `from` by `to` does to the CRC of an SCTP packet of `length` bytes, whatever else is in
+ * it: a CRC is linear, so this is the CRC of the difference alone, and can be told of a packet that is only quoted.
+ * @returns the word to be XORed into CHECK
+ */
+export function sctpPortsDelta(from: number, to: number, length: number): number {
+  const difference = from ^ to;
+  let crc = 0;
+  for (let i = 0; i < length; i++) {
+    const byte = i < 4 ? (difference >>> (8 * i)) & 0xff : 0;
+    crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ byte) & 0xff];
+  }
+  return crc;
+}

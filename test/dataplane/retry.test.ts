@@ -2,7 +2,7 @@
 import t from 'tap';
 import { ALGORITHM } from '../../src/table/layout.js';
 import { TestDataplane } from '../support/dataplane.js';
-import { frame, type PacketSpec, type PacketView, VNET_BYTES } from '../support/packets.js';
+import { frame, icmpError, type PacketSpec, type PacketView, VNET_BYTES, view } from '../support/packets.js';
 
 const VIP = '10.103.145.7:8888';
 const CLIENT = '10.0.1.2:40000';
@@ -95,15 +95,16 @@ t.test('an ICMP unreachable about the SYN is a refusal', async (t) => {
   const p = plane();
   const first = p.forward(SYN);
   const quoted = frame({ ...SYN, from: first.from, to: first.to }).subarray(VNET_BYTES, VNET_BYTES + 28);
-  const error = frame({
-    from: '10.244.0.254',
-    to: first.from.split(':')[0],
-    protocol: 'icmp',
-    payload: Buffer.concat([Uint8Array.of(3, 1, 0, 0, 0, 0, 0, 0), quoted]),
-  });
-  const [out] = p.send(error);
-  t.ok(out, 'the SYN goes to another endpoint in its place');
-  t.match(p.counts, { received: 2, forwarded: 1 });
+  const error = { from: '10.244.0.254', to: first.from.split(':')[0], type: 3, quoted };
+  const [tooBig] = p.send(icmpError({ ...error, code: 4, rest: 1300 }));
+  t.match(view(tooBig), { to: '10.0.1.2', icmp: { type: 3, code: 4 } }, 'one that says "too big" is none');
+  const [out] = p.send(icmpError({ ...error, code: 1 }));
+  t.match(view(out), { flags: ['SYN'], seq: 4711 }, 'the SYN goes to another endpoint in its place');
+  t.not(view(out).to, first.to);
+  t.match(p.counts, { received: 3, forwarded: 2, retried: 1 });
+  const late = p.send(icmpError({ ...error, code: 1 }));
+  t.strictSame(late, [], 'about the endpoint that was given up nobody hears any more');
+  t.equal(p.counts['abandoned'], 1);
 });
 
 t.test(

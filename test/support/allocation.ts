@@ -8,11 +8,11 @@ import { turn } from '../../src/dataplane/loop.js';
 import { frameAt, SLOTS } from '../../src/dataplane/packet.js';
 import type { Device } from '../../src/device/device.js';
 import { TestDataplane } from './dataplane.js';
-import { frame } from './packets.js';
+import { frame, icmpError, VNET_BYTES, view } from './packets.js';
 
 const PACKETS = 1 << 19;
 
-/** A device that never allocates: fills every slot with the same frame, its source port counted up within a range. */
+/** A device that never allocates: fills every slot with the same frame, its source port counted up within a range of `ports`, or left. */
 function endless(plane: TestDataplane, bytes: Uint8Array, ports: number): Device {
   const { slab } = plane.cx;
   const ipHeader = bytes[10] >> 4 === 4 ? 20 : 40;
@@ -21,8 +21,10 @@ function endless(plane: TestDataplane, bytes: Uint8Array, ports: number): Device
     readBatch() {
       for (let slot = 0; slot < SLOTS; slot++) {
         slab.bytes.set(bytes, frameAt(slot));
-        slab.halves[(frameAt(slot) + 10 + ipHeader) >> 1] = port;
-        port = (port + 1) % ports;
+        if (ports > 0) {
+          slab.halves[(frameAt(slot) + 10 + ipHeader) >> 1] = port;
+          port = (port + 1) % ports;
+        }
         slab.lengths[slot] = bytes.length;
       }
       return SLOTS;
@@ -56,6 +58,17 @@ const hits = new TestDataplane(services);
 const services6 = { '[fd00:96::10]:53/udp': ['[fd00:244::9]:53'] };
 const hits6 = new TestDataplane(services6);
 const udp6 = frame({ from: '[fd00::2]:1', to: '[fd00:96::10]:53', protocol: 'udp' });
+/** "Port unreachable" from an endpoint about what it was just sent. */
+function errorFor(plane: TestDataplane, sent: Uint8Array): Uint8Array {
+  const [out] = plane.send(sent);
+  const { from, to } = view(out);
+  const host = (end: string) => end.replace(/^\[|\]?:\d+$/g, '');
+  const quoted = out.subarray(VNET_BYTES);
+  const kind = out[VNET_BYTES] >> 4 === 4 ? { type: 3, code: 3 } : { type: 1, code: 4 };
+  return icmpError({ from: host(to), to: host(from), ...kind, quoted });
+}
+const error = errorFor(hits, udp);
+const error6 = errorFor(hits6, udp6);
 const created = new TestDataplane(services, { flowCapacity: 1 << 16 });
 // A clock so fast that every flow has expired when its tuple comes again: each packet removes one flow and makes one.
 const device = endless(created, syn, 50_000);
@@ -72,6 +85,8 @@ console.log(
     hits6: bytesPerPacket(hits6, endless(hits6, udp6, 500)),
     passed: bytesPerPacket(hits, endless(hits, foreign, 500)),
     rejected: bytesPerPacket(hits, endless(hits, rejected, 500)),
+    related: bytesPerPacket(hits, endless(hits, error, 0)),
+    related6: bytesPerPacket(hits6, endless(hits6, error6, 0)),
     created: bytesPerPacket(created, device),
     flowsCreated: created.counts['forwarded'],
   }),

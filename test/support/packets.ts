@@ -114,6 +114,35 @@ export function frame(spec: PacketSpec): Uint8Array {
   return bytes;
 }
 
+export interface IcmpErrorSpec {
+  /** Addresses without ports. */
+  from: string;
+  to: string;
+  type: number;
+  code: number;
+  /** The second word of the header: an MTU, a pointer, a length of the quote. */
+  rest?: number;
+  /** As much of the packet that failed as is quoted, from its IP header on, and extensions behind it. */
+  quoted: Uint8Array;
+  /** As in PacketSpec, of the packet that carries the error. */
+  options?: Uint8Array;
+  extensions?: number;
+  ttl?: number;
+}
+
+/** The frame of an ICMP or ICMPv6 error with right checksums. */
+export function icmpError({ type, code, rest = 0, quoted, ...outer }: IcmpErrorSpec): Uint8Array {
+  const protocol = isIPv4(outer.from) ? 1 : 58;
+  const header = Uint8Array.of(type, code, 0, 0, rest >>> 24, rest >>> 16, rest >>> 8, rest);
+  const bytes = frame({ ...outer, protocol, payload: concat(header, quoted) });
+  const packet = bytes.subarray(VNET_BYTES);
+  const ipHeader = packet.length - header.length - quoted.length;
+  const pseudo = protocol === 1 ? new Uint8Array(0) : pseudoHeader(packet, ipHeader, protocol);
+  const sum = checksum(concat(pseudo, packet.subarray(ipHeader)));
+  packet.set([sum >> 8, sum & 0xff], ipHeader + 2);
+  return bytes;
+}
+
 export interface PacketView {
   from: string;
   to: string;
