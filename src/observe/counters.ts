@@ -24,6 +24,8 @@ export interface CountersSnapshot {
   readonly forwarded: number;
   readonly passed: number;
   readonly rejected: number;
+  /** Fragments that wait for the first of their datagram, now: packets received without an outcome yet. */
+  readonly held: number;
   /** Packets by drop reason; reasons that never occurred are left out. */
   readonly dropped: Readonly<Record<string, number>>;
   readonly flowsCreated: number;
@@ -56,6 +58,7 @@ export function readCounters(stateDir: string): CountersSnapshot {
     forwarded: total(COUNTER.FORWARDED),
     passed: total(COUNTER.PASSED),
     rejected: total(COUNTER.REJECTED),
+    held: total(COUNTER.HELD),
     dropped,
     flowsCreated: total(COUNTER.FLOWS_CREATED),
     flowsReaped: total(COUNTER.FLOWS_REAPED),

@@ -43,7 +43,7 @@ t.test('the whole text', async (t) => {
     builtText(HTTPENV),
     answeredText(HTTPENV, GOOD),
     countersText({
-      ...{ received: 3000, receivedBytes: 900_000, forwarded: 2990, passed: 2, rejected: 5 },
+      ...{ received: 3000, receivedBytes: 900_000, forwarded: 2990, passed: 2, rejected: 5, held: 0 },
       ...{ dropped: { 'malformed-ipv4': 3 }, flowsCreated: 301, flowsReaped: 0 },
       endpoints: HTTPENV.endpoints.map((endpoint) => ({
         ...{ servicePort: 'default/httpenv', protocol: 'TCP', endpoint, flows: 100 },
