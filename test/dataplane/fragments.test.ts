@@ -1,4 +1,5 @@
 /** Datagrams in pieces through the real pipeline, in every order, over both families. */
+import fc from 'fast-check';
 import t from 'tap';
 import {
   HELD_BYTES_MAX,
@@ -11,6 +12,7 @@ import { WorkerContext } from '../../src/dataplane/context.js';
 import { TestDataplane } from '../support/dataplane.js';
 import { cut, cutAll, type Piece, rangeOf, reassemble } from '../support/fragments.js';
 import { frame, type PacketSpec, view } from '../support/packets.js';
+import { holds } from '../support/property.js';
 
 const FAMILIES = [
   {
@@ -22,6 +24,8 @@ const FAMILIES = [
     FOREIGN: '192.0.2.1:80',
     POOL: /^198\.18\./,
     sourceAt: 12,
+    addressBytes: 4,
+    ipHeader: 20,
     longest: 65_515,
   },
   {
@@ -33,6 +37,8 @@ const FAMILIES = [
     FOREIGN: '[2001:db8:9::1]:80',
     POOL: /^\[fd00:198:18:/,
     sourceAt: 8,
+    addressBytes: 16,
+    ipHeader: 40,
     longest: 65_535,
   },
 ];
@@ -47,7 +53,19 @@ function sumOf({ counts }: TestDataplane): { received: number; ended: number } {
   return { received, ended: Object.values(ends).reduce((sum, count) => sum + count, 0) };
 }
 
-for (const { name, at, VIP, ENDPOINTS, CLIENT, FOREIGN, POOL, sourceAt, longest } of FAMILIES) {
+for (const {
+  name,
+  at,
+  VIP,
+  ENDPOINTS,
+  CLIENT,
+  FOREIGN,
+  POOL,
+  sourceAt,
+  addressBytes,
+  ipHeader,
+  longest,
+} of FAMILIES) {
   const SERVICES = {
     [`${VIP}/udp`]: ENDPOINTS,
     [`${VIP}/tcp`]: ENDPOINTS,
@@ -496,6 +514,62 @@ for (const { name, at, VIP, ENDPOINTS, CLIENT, FOREIGN, POOL, sourceAt, longest 
         t.equal(p.cx.fragments.heldCount, 0);
         t.equal(p.counts['held'], undefined);
         t.equal(sumOf(p).ended, sumOf(p).received);
+      },
+    );
+
+    t.test(
+      'whatever comes, in whatever order: one outcome each, and nothing leaves for the VIP',
+      async () => {
+        const wholes = [0, 1, 2].map((id) =>
+          frame({ ...datagram, from: CLIENT.replace('40000', String(40_000 + id)) }),
+        );
+        const piece = fc.record({
+          id: fc.nat(2),
+          start: fc.nat(12),
+          units: fc.integer({ min: 0, max: 12 }),
+          more: fc.boolean(),
+          odd: fc.nat(9),
+          patch: fc.option(fc.tuple(fc.nat(60), fc.nat(255)), { freq: 5 }),
+          ms: fc.oneof(fc.constant(0), fc.nat(3000)),
+        });
+        holds(
+          fc.property(fc.array(piece, { maxLength: 60 }), fc.boolean(), (pieces, together) => {
+            const p = plane();
+            const patched = pieces.some(({ patch }) => patch !== null);
+            const out: Uint8Array[] = [];
+            for (const { id, start, units, more, odd, patch, ms } of pieces) {
+              const end = (start + units) * 8 - (odd === 0 && units > 0 ? 3 : 0);
+              const bytes = cut(wholes[id], { start: start * 8, end, more }, id + 1);
+              if (patch !== null) bytes[patch[0] % bytes.length] = patch[1];
+              p.device.put(bytes);
+              if (together && ms < 2000) continue;
+              p.nowMs += ms;
+              out.push(...p.send());
+            }
+            out.push(...p.send());
+            const { received, ended } = sumOf(p);
+            if (received !== pieces.length || ended !== received) throw new Error(JSON.stringify(p.counts));
+            if (patched) return;
+            for (const bytes of out) {
+              const id = idOf(bytes, name);
+              const { start, end } = rangeOf(bytes);
+              const to = Buffer.from(
+                bytes.subarray(10 + sourceAt + addressBytes, 10 + sourceAt + 2 * addressBytes),
+              );
+              const vip = wholes[0].subarray(10 + sourceAt + addressBytes, 10 + sourceAt + 2 * addressBytes);
+              if (to.equals(vip)) throw new Error('to the VIP');
+              const kept = Math.max(start, 8); // of the first fragment, ports and checksum are others now
+              const payload = bytes.subarray(bytes.length - (end - start));
+              const original = wholes[id - 1].subarray(10 + ipHeader, 10 + ipHeader + end);
+              if (
+                kept < end &&
+                !Buffer.from(payload.subarray(kept - start)).equals(original.subarray(kept))
+              ) {
+                throw new Error(`bytes ${kept} to ${end} are others`);
+              }
+            }
+          }),
+        );
       },
     );
 
