@@ -12,7 +12,6 @@
  */
 import { assert, isPowerOfTwo } from '../shared/assert.js';
 import { finish, mix } from '../shared/hash.js';
-import { type FlowRef, NO_FLOW } from './flow-table.js';
 
 /** A datagram's place: word offset of its record in `words`. */
 export type Place = number & { readonly brand?: 'place' };
@@ -46,20 +45,19 @@ export const DATAGRAM = {
   /** Tells one user of the place from the next; 0: nobody's. */
   SERIAL: 0,
   FATE: 1,
-  /** Of the first fragment: ports word, transport protocol, flow, and that flow's deltas: what was done to it. */
+  /** Of the first fragment: ports word, transport protocol, and ENTRY.DELTAS of its flow: what was done to it. */
   PORTS: 2,
   PROTOCOL: 3,
-  FLOW: 4,
-  DELTAS: 5,
+  DELTAS: 4,
   /** Fragments held. */
-  HELD: 6,
+  HELD: 5,
   /** Bytes of the whole, once the last fragment was seen; else 0. */
-  TOTAL: 7,
-  RANGE_COUNT: 8,
-  KEY: 9,
+  TOTAL: 6,
+  RANGE_COUNT: 7,
+  KEY: 8,
   /** Ranges of bytes seen, sorted, none touching the next: first byte << 16 | byte behind. */
-  RANGES: 9 + KEY.WORDS,
-  SIZE: 9 + KEY.WORDS + RANGES_MAX,
+  RANGES: 8 + KEY.WORDS,
+  SIZE: 8 + KEY.WORDS + RANGES_MAX,
 } as const;
 
 export const FATE = {
@@ -143,7 +141,6 @@ export class FragmentTable {
     this.serial = (this.serial + 1) | 0 || 1;
     this.words[place] = this.serial;
     for (let i = 0; i < KEY.WORDS; i++) this.words[place + DATAGRAM.KEY + i] = this.key[i];
-    this.words[place + DATAGRAM.FLOW] = NO_FLOW;
     this.expiresMs[chosen] = nowMs + WAIT_MS;
     return place;
   }
@@ -161,10 +158,9 @@ export class FragmentTable {
   }
 
   /** Notes what the first fragment was translated by. @param deltas ENTRY.DELTAS of the flow */
-  follow(place: Place, ports: number, protocol: number, flow: FlowRef, deltas: number): void {
+  follow(place: Place, ports: number, protocol: number, deltas: number): void {
     this.words[place + DATAGRAM.PORTS] = ports;
     this.words[place + DATAGRAM.PROTOCOL] = protocol;
-    this.words[place + DATAGRAM.FLOW] = flow;
     this.words[place + DATAGRAM.DELTAS] = deltas;
   }
 
@@ -181,7 +177,7 @@ export class FragmentTable {
     }
     const total = words[place + DATAGRAM.TOTAL];
     if (!this.more && (total !== 0 || at < count)) return Added.Overlap; // a second end, or bytes behind the end
-    if (this.more && total !== 0 && end >= total) return Added.Overlap;
+    if (this.more && total !== 0 && end > total) return Added.Overlap;
 
     const touchesLeft = at > 0 && rangeEnd(words[ranges + at - 1]) === start;
     const touchesRight = at < count && rangeStart(words[ranges + at]) === end;

@@ -175,7 +175,7 @@ export function noteFate(cx: WorkerContext, slot: Slot, place: Place): void {
     return;
   }
   const ports = records[record + RECORD.TUPLE + 2 * flows.addressWords];
-  fragments.follow(place, ports, protocol, flow, flows.entries[flows.entryOf(flow) + ENTRY.DELTAS]);
+  fragments.follow(place, ports, protocol, flows.entries[flows.entryOf(flow) + ENTRY.DELTAS]);
   fragments.settle(place, FATE.FLOW, cx.nowMs);
 }
 
@@ -188,7 +188,8 @@ export function flowOfFirst(cx: WorkerContext, slot: Slot, place: Place): FlowRe
   records[record + RECORD.TUPLE + 2 * flows.addressWords] = words[place + DATAGRAM.PORTS];
   records[record + RECORD.PROTOCOL] = words[place + DATAGRAM.PROTOCOL];
   const flow = pinFind(cx, slot);
-  if (flow === NO_FLOW || flow !== words[place + DATAGRAM.FLOW]) return NO_FLOW;
+  if (flow === NO_FLOW) return NO_FLOW;
+  // A flow of the same tuple that began meanwhile has another source or endpoint, and so other deltas.
   if (flows.entries[flows.entryOf(flow) + ENTRY.DELTAS] !== words[place + DATAGRAM.DELTAS]) return NO_FLOW;
   return isAbandoned(cx, slot, flow) ? NO_FLOW : flow;
 }

@@ -393,6 +393,16 @@ for (const {
       }
     });
 
+    t.test('fragments that are not ours are not judged: they pass also twice and overlapping', async (t) => {
+      const p = plane();
+      const whole = frame({ ...datagram, to: FOREIGN });
+      const [first, second] = cutAll(whole, 1480);
+      const around = cut(whole, { start: 8, end: 2960, more: true });
+      const all = [first, second, second, first, around, second];
+      t.strictSame(p.send(...all), all);
+      t.strictSame(p.counts, { received: 6, passed: 6 });
+    });
+
     t.test('a fragment whose first one never comes is dropped when its time is over', async (t) => {
       const p = plane();
       const [first, second, third] = cutAll(frame(datagram), 1480);
