@@ -1,11 +1,14 @@
 /** Everything one worker works with, created once: every view and number of the packet's way. */
 import type { AffinityTable } from '../conntrack/affinity.js';
 import type { FlowTable } from '../conntrack/flow-table.js';
+import { FragmentTable } from '../conntrack/fragments.js';
 import type { PortPool } from '../conntrack/port-pool.js';
 import type { Random } from '../shared/random.js';
+import { COUNTER } from '../table/counters.js';
 import type { ServiceTable } from '../table/service-table.js';
 import { RECORD, SLOTS, type Slab } from './packet.js';
 import { RetryTable } from './retry.js';
+import { DropReason } from './verdict.js';
 
 export interface ContextParts {
   readonly slab: Slab;
@@ -42,6 +45,8 @@ export class WorkerContext {
   readonly active: Int32Array;
   /** Connections that wait for their endpoint's answer, and what is avoided meanwhile. */
   readonly retry: RetryTable;
+  /** Datagrams of which fragments are on their way. */
+  readonly fragments: FragmentTable;
   readonly random: Random;
   readonly counters: Float64Array;
   /** Millisecond and second of the current batch on the monotonic clock. */
@@ -60,6 +65,10 @@ export class WorkerContext {
     this.active = parts.active;
     this.retry = new RetryTable(parts.flows, parts.penalties);
     this.random = parts.random;
+    this.fragments = new FragmentTable(parts.flows[0].seed);
     this.counters = parts.counters;
+    // What the worker before this one held is gone with it.
+    this.counters[COUNTER.DROPPED + DropReason.FragmentTimeout] += this.counters[COUNTER.HELD];
+    this.counters[COUNTER.HELD] = 0;
   }
 }

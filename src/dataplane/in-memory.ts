@@ -74,7 +74,7 @@ export class InMemoryDataplane {
   send(...frames: Uint8Array[]): Uint8Array[] {
     for (const frame of frames) this.device.put(frame);
     this.device.sent.length = 0;
-    while (turn(this.cx, this.device, this.nowMs) > 0);
+    while (turn(this.cx, this.device, this.nowMs) > 0 || this.cx.fragments.ready);
     return [...this.device.sent];
   }
 }

@@ -6,7 +6,10 @@ import type { Device } from '../device/device.js';
 import { COUNTER } from '../table/counters.js';
 import { capture } from './capture.js';
 import type { WorkerContext } from './context.js';
+import { giveUpHeld, nextHeld } from './fragment.js';
 import { forward } from './hits.js';
+import { SLOTS } from './packet.js';
+import { process } from './pipeline.js';
 import { reinject } from './reinject.js';
 import { retryDue } from './retry.js';
 
@@ -23,9 +26,12 @@ const SLICE_MAX = 4096;
 export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   cx.nowMs = nowMs;
   cx.nowSec = Math.floor(nowMs / 1000);
+  giveUpHeld(cx);
   const count = capture(cx, device);
   forward(cx, count);
-  const used = count < 0 ? 0 : retryDue(cx, count);
+  let used = count < 0 ? 0 : retryDue(cx, count);
+  // What was held goes the packet's way as if it had come only now, from the free slots behind the batch.
+  while (cx.fragments.ready && used < SLOTS && nextHeld(cx, used)) process(cx, used++);
   const failure = used > 0 ? reinject(cx, device, used) : 0;
   reapSlice(cx, nowMs);
   return failure < 0 ? failure : count;

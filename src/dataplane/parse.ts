@@ -21,7 +21,7 @@ import type { WorkerContext } from './context.js';
 import { frameAt, packetAt, RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason } from './verdict.js';
 
-/** @returns None, or why the packet in `slot` cannot be looked at */
+/** @returns None; Fragment: then `parseFragment` goes on; or why the packet in `slot` cannot be looked at */
 export function parse(cx: WorkerContext, slot: Slot): DropReason {
   const { bytes, lengths } = cx.slab;
   const at = packetAt(slot);

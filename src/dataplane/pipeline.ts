@@ -11,13 +11,29 @@
  *      |              |-- not a service ----> Pass '-- no room --> Drop
  *      |              |-- policy, source range, SNAT address -> Drop
  *      |              '-- no endpoints, unserved port -> Reject
- *      '-- malformed, fragment -> Drop
+ *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
+ *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; Drop
+ *      |           |-- before the first -> Hold, and once more from parse when that has come; no room, too late -> Drop
+ *      |           '-- overlap, duplicate, tiny -> Drop
+ *      '-- malformed -> Drop
  */
 import { NO_FLOW } from '../conntrack/flow-table.js';
+import { FATE } from '../conntrack/fragments.js';
 import { COUNTER } from '../table/counters.js';
 import { PROTOCOL } from '../wire/ipv4.js';
 import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
+import {
+  datagramOf,
+  fateOf,
+  fitsDatagram,
+  flowOfFirst,
+  hold,
+  isFirst,
+  noteFate,
+  parseFirst,
+  parseFragment,
+} from './fragment.js';
 import { match } from './match.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
@@ -26,14 +42,19 @@ import { reject } from './reject.js';
 import { isUnreachable, relatedFlow, translateRelated } from './related.js';
 import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
-import { translate } from './translate.js';
+import { translate, translateAddresses } from './translate.js';
 import { DropReason, Match, Verdict } from './verdict.js';
 
 /** Decides and rewrites the packet in `slot`, and notes its outcome; a dropped packet's length becomes 0. */
 export function process(cx: WorkerContext, slot: Slot): Verdict {
   const malformed = parse(cx, slot);
+  if (malformed === DropReason.Fragment) return processFragment(cx, slot);
   if (malformed !== DropReason.None) return drop(cx, slot, malformed);
+  return processWhole(cx, slot);
+}
 
+/** A packet that has its ports: a whole one, or the first fragment of one. */
+function processWhole(cx: WorkerContext, slot: Slot): Verdict {
   let flow = pinFind(cx, slot);
   if (flow !== NO_FLOW) {
     if (answered(cx, slot, flow)) return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
@@ -69,6 +90,42 @@ export function process(cx: WorkerContext, slot: Slot): Verdict {
   translate(cx, slot, flow);
   return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
 }
+
+/** A fragment: the first of its datagram decides for all. */
+function processFragment(cx: WorkerContext, slot: Slot): Verdict {
+  const malformed = parseFragment(cx, slot);
+  if (malformed !== DropReason.None) return drop(cx, slot, malformed);
+  const place = datagramOf(cx);
+  const refused = fitsDatagram(cx, place);
+  if (refused !== DropReason.None) return drop(cx, slot, refused);
+
+  if (isFirst(cx)) {
+    const unusable = parseFirst(cx, slot);
+    let verdict: Verdict;
+    if (unusable === DropReason.None) verdict = processWhole(cx, slot);
+    else if (unusable === DropReason.UnsupportedFragment && isForeign(cx, slot))
+      verdict = outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
+    else verdict = drop(cx, slot, unusable);
+    noteFate(cx, slot, place);
+    return verdict;
+  }
+
+  const fate = fateOf(cx, place);
+  if (fate === FATE.PASSED) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
+  if (fate === FATE.WAITING) {
+    if (!hold(cx, slot, place)) return drop(cx, slot, DropReason.FragmentNoRoom);
+    return outcome(cx, slot, COUNTER.HELD, Verdict.Hold);
+  }
+  const flow = flowOfFirst(cx, slot, place);
+  if (flow === NO_FLOW) return drop(cx, slot, DropReason.Fragment);
+  touch(cx, slot, flow);
+  translateAddresses(cx, slot, flow);
+  return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
+}
+
+/** Neither of a flow of ours nor for a Service. */
+const isForeign = (cx: WorkerContext, slot: Slot): boolean =>
+  pinFind(cx, slot) === NO_FLOW && match(cx, slot) === Match.NotAService;
 
 /** What has flows, and what may be answered with an ICMP error (never an ICMP error itself). */
 function isBalanced(cx: WorkerContext, slot: Slot): boolean {

@@ -21,21 +21,15 @@ export function translate(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
   const { bytes, words, halves } = cx.slab;
   const { records } = cx;
   const record = recordAt(slot);
-  const family = records[record + RECORD.FAMILY];
-  const flows = cx.flows[family];
+  const flows = cx.flows[records[record + RECORD.FAMILY]];
   const { entries, addressWords } = flows;
   const at = packetAt(slot);
   const l4 = records[record + RECORD.L4];
   const entry = flows.entryOf(flow);
   const direction = flow & 1;
 
-  const src = (at + (family === FAMILY.V4 ? IPV4.SRC : IPV6.SRC)) >> 2;
-  const other = flows.tupleOf(entry, direction ^ 1);
-  for (let i = 0; i < addressWords; i++) {
-    words[src + i] = entries[other + addressWords + i];
-    words[src + addressWords + i] = entries[other + i];
-  }
-  words[l4 >> 2] = swapPorts(entries[other + 2 * addressWords]);
+  translateAddresses(cx, slot, flow);
+  words[l4 >> 2] = swapPorts(entries[flows.tupleOf(entry, direction ^ 1) + 2 * addressWords]);
 
   const deltas = entries[entry + ENTRY.DELTAS];
   let addresses = deltas & 0xffff;
@@ -43,11 +37,6 @@ export function translate(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
   if (direction === DIRECTION.REPLY) {
     addresses = inverseDelta(addresses);
     all = inverseDelta(all);
-  }
-
-  if (family === FAMILY.V4) {
-    const ipCheck = (at + IPV4.CHECK) >> 1;
-    halves[ipCheck] = updateChecksum(halves[ipCheck], addresses);
   }
 
   const protocol = records[record + RECORD.PROTOCOL];
@@ -66,5 +55,31 @@ export function translate(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
   } else if (check !== 0) {
     // RFC 768: zero means "no checksum" and stays; a checksum that comes out as zero is sent as all ones.
     halves[l4Check] = updateChecksum(check, all) || 0xffff;
+  }
+}
+
+/** The IP header alone: all that a fragment behind the first one has. */
+export function translateAddresses(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
+  const { words, halves } = cx.slab;
+  const family = cx.records[recordAt(slot) + RECORD.FAMILY];
+  const flows = cx.flows[family];
+  const { entries, addressWords } = flows;
+  const at = packetAt(slot);
+  const entry = flows.entryOf(flow);
+  const direction = flow & 1;
+
+  const src = (at + (family === FAMILY.V4 ? IPV4.SRC : IPV6.SRC)) >> 2;
+  const other = flows.tupleOf(entry, direction ^ 1);
+  for (let i = 0; i < addressWords; i++) {
+    words[src + i] = entries[other + addressWords + i];
+    words[src + addressWords + i] = entries[other + i];
+  }
+  if (family === FAMILY.V4) {
+    const addresses = entries[entry + ENTRY.DELTAS] & 0xffff;
+    const ipCheck = (at + IPV4.CHECK) >> 1;
+    halves[ipCheck] = updateChecksum(
+      halves[ipCheck],
+      direction === DIRECTION.REPLY ? inverseDelta(addresses) : addresses,
+    );
   }
 }

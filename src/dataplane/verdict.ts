@@ -2,7 +2,7 @@
  * What becomes of a packet. Every packet that is read ends in exactly one counted verdict; a drop has one reason,
  * and the reason is its counter (COUNTER.DROPPED + reason).
  */
-export const Verdict = { Forward: 0, Pass: 1, Reject: 2, Drop: 3 } as const;
+export const Verdict = { Forward: 0, Pass: 1, Reject: 2, Drop: 3, Hold: 4 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 export const DropReason = {
@@ -15,7 +15,7 @@ export const DropReason = {
   BadIpv6Extension: 3,
   /** An IP header or its length that does not fit the packet. */
   BadIpHeader: 4,
-  /** A fragment: without its ports there is no telling whose it is. Not reassembled yet. */
+  /** A fragment of a datagram whose first one was not let through, or whose flow has ended since. */
   Fragment: 5,
   /** To one of our addresses, of a protocol that is not balanced (ICMP, ...). */
   UnsupportedProtocol: 6,
@@ -57,6 +57,22 @@ export const DropReason = {
   QuotedFragment: 24,
   /** An ICMP error about one of our flows that is not addressed to the sender of the packet it quotes. */
   StrayIcmpError: 25,
+  /** A fragment without payload, or with more to follow and a length that is no multiple of 8. */
+  BadFragment: 26,
+  /** A fragment that ends behind the longest datagram there is (ping of death). */
+  OversizedFragment: 27,
+  /** A first fragment without a whole transport header, or one that would overwrite it (RFC 1858). */
+  TinyFragment: 28,
+  /** A fragment that overlaps others (RFC 5722): its datagram is refused from then on. */
+  OverlappingFragment: 29,
+  /** A fragment all of whose bytes were seen before. */
+  DuplicateFragment: 30,
+  /** A fragment whose first one did not come in time. */
+  FragmentTimeout: 31,
+  /** A fragment that came before the first one, and no room to hold it, or to hold it any longer. */
+  FragmentNoRoom: 32,
+  /** A fragment of a protocol that can be translated only whole (SCTP's CRC) or not at all. */
+  UnsupportedFragment: 33,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

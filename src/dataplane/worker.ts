@@ -97,7 +97,7 @@ export default function runWorker(startup: WorkerStartup): void {
     }
     const count = turn(cx, device, monotonicMs());
     if (count < 0) throw new Error(`worker ${worker}: the TUN device answered ${errnoName(count)}`);
-    if (count === 0)
+    if (count === 0 && !cx.fragments.ready)
       device.wait(Math.max(0, Math.min(IDLE_WAIT_MS, Math.ceil(cx.retry.nextDueMs - monotonicMs()))));
   }
   tables.close();

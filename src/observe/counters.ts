@@ -28,6 +28,8 @@ export interface CountersSnapshot {
   readonly reset: number;
   /** Refusals of an endpoint that were not passed on, because another one is tried. */
   readonly retried: number;
+  /** Fragments that wait for the first of their datagram, now: packets received without an outcome yet. */
+  readonly held: number;
   /** Packets by drop reason; reasons that never occurred are left out. */
   readonly dropped: Readonly<Record<string, number>>;
   readonly flowsCreated: number;
@@ -64,6 +66,7 @@ export function readCounters(stateDir: string): CountersSnapshot {
     rejected: total(COUNTER.REJECTED),
     reset: total(COUNTER.RESET),
     retried: total(COUNTER.RETRIED),
+    held: total(COUNTER.HELD),
     dropped,
     flowsCreated: total(COUNTER.FLOWS_CREATED),
     flowsReaped: total(COUNTER.FLOWS_REAPED),

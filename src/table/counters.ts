@@ -7,7 +7,7 @@
 
 /**
  * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED or a
- * drop reason. */
+ * drop reason, when its fate is known; until then in HELD. */
 export const COUNTER = {
   RECEIVED: 0,
   RECEIVED_BYTES: 1,
@@ -25,6 +25,8 @@ export const COUNTER = {
   RETRIES: 10,
   /** Packets sent that no packet read stands behind. */
   INJECTED: 11,
+  /** Goes up and down: fragments that wait for the first of their datagram. */
+  HELD: 12,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;

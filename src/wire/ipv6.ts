@@ -24,6 +24,9 @@ export const ipv6TotalLength = (bytes: Uint8Array, at: number): number =>
 export const ipv6Fits = (bytes: Uint8Array, at: number, end: number): boolean =>
   end - at >= IPV6.SIZE && bytes[at] >>> 4 === 6 && ipv6TotalLength(bytes, at) <= end - at;
 
+/** The fragment header, RFC 8200 section 4.5. Byte offsets from its start. */
+export const IPV6_FRAGMENT_HEADER = { NEXT_HEADER: 0, OFFSET: 2, ID: 4, SIZE: 8 } as const;
+
 /** What `ipv6Transport` answers instead of an offset. */
 export const IPV6_FRAGMENT = -1;
 export const IPV6_BAD_EXTENSION = -2;
@@ -32,26 +35,66 @@ export const IPV6_BAD_EXTENSION = -2;
  * Walks the extension headers of a packet that fits.
  * @param end byte behind the packet
  * @returns the offset of the transport header; `ipv6Protocol` tells its protocol. IPV6_FRAGMENT
- *   for any fragment, IPV6_BAD_EXTENSION when the chain leaves the packet or is too long
+ *   for a fragment (an atomic one is a whole packet, RFC 6946), IPV6_BAD_EXTENSION when the chain leaves the packet or is
+ *   too long
  */
-export function ipv6Transport(bytes: Uint8Array, at: number, end: number): number {
+export const ipv6Transport = (bytes: Uint8Array, at: number, end: number): number =>
+  walk(bytes, bytes[at + IPV6.NEXT_HEADER], at + IPV6.SIZE, end);
+
+/** The same from behind the fragment header at `fragment` on: of a first fragment. */
+export const ipv6FirstTransport = (bytes: Uint8Array, fragment: number, end: number): number =>
+  walk(bytes, bytes[fragment], fragment + IPV6_FRAGMENT_HEADER.SIZE, end);
+
+/** Where the fragment header of a packet is for which `ipv6Transport` answered IPV6_FRAGMENT. */
+export function ipv6FragmentHeader(bytes: Uint8Array, at: number): number {
   let next = bytes[at + IPV6.NEXT_HEADER];
   let header = at + IPV6.SIZE;
+  while (next !== EXTENSION.FRAGMENT || isAtomic(bytes, header)) {
+    const size = extensionBytes(bytes, header, next);
+    next = bytes[header];
+    header += size;
+  }
+  return header;
+}
+
+/** The protocol of the transport header that was found at `l4`: the last next-header field before it. */
+export function ipv6Protocol(bytes: Uint8Array, at: number, l4: number): number {
+  let next = bytes[at + IPV6.NEXT_HEADER];
+  for (let header = at + IPV6.SIZE; header < l4; ) {
+    const size = extensionBytes(bytes, header, next);
+    next = bytes[header];
+    header += size;
+  }
+  return next;
+}
+
+function walk(bytes: Uint8Array, first: number, from: number, end: number): number {
+  let next = first;
+  let header = from;
   for (let left = EXTENSIONS_MAX; left > 0; left--) {
-    if (next === EXTENSION.FRAGMENT) return IPV6_FRAGMENT;
-    if (next !== EXTENSION.HOP_BY_HOP && next !== EXTENSION.ROUTING && next !== EXTENSION.DESTINATION)
+    const isFragment = next === EXTENSION.FRAGMENT;
+    if (
+      !isFragment &&
+      next !== EXTENSION.HOP_BY_HOP &&
+      next !== EXTENSION.ROUTING &&
+      next !== EXTENSION.DESTINATION
+    )
       return header;
     if (end - header < 8) return IPV6_BAD_EXTENSION;
+    if (isFragment && !isAtomic(bytes, header)) return IPV6_FRAGMENT;
+    const size = extensionBytes(bytes, header, next);
     next = bytes[header];
-    header += 8 + (bytes[header + 1] << 3);
+    header += size;
     if (header > end) return IPV6_BAD_EXTENSION;
   }
   return IPV6_BAD_EXTENSION;
 }
 
-/** The protocol of the transport header that `ipv6Transport` found at `l4`: the last next-header field before it. */
-export function ipv6Protocol(bytes: Uint8Array, at: number, l4: number): number {
-  let next = bytes[at + IPV6.NEXT_HEADER];
-  for (let header = at + IPV6.SIZE; header < l4; header += 8 + (bytes[header + 1] << 3)) next = bytes[header];
-  return next;
-}
+/** Offset zero, and no more to come: the two reserved bits do not count. */
+const isAtomic = (bytes: Uint8Array, header: number): boolean =>
+  bytes[header + IPV6_FRAGMENT_HEADER.OFFSET] === 0 &&
+  (bytes[header + IPV6_FRAGMENT_HEADER.OFFSET + 1] & 0xf9) === 0;
+
+/** The second byte of a fragment header is reserved, that of the others is their length. */
+const extensionBytes = (bytes: Uint8Array, header: number, next: number): number =>
+  next === EXTENSION.FRAGMENT ? IPV6_FRAGMENT_HEADER.SIZE : 8 + (bytes[header + 1] << 3);

@@ -260,25 +260,8 @@ t.test('side exits', async (t) => {
       reason: 'bad-ipv6-extension',
       bytes: () => frame({ from: CLIENT6, to: VIP6, extensions: 60, options: endlessExtensions(8) }),
     },
-    {
-      reason: 'fragment',
-      bytes: () =>
-        frame({ from: CLIENT6, to: VIP6, extensions: 44, options: Uint8Array.of(6, 0, 0, 1, 0, 0, 0, 1) }),
-    },
     { reason: 'bad-sctp-header', bytes: () => patched({ from: CLIENT, to: VIP, protocol: 'sctp' }, 3, 31) },
     { reason: 'bad-sctp-checksum', bytes: () => patched({ from: CLIENT, to: VIP, protocol: 'sctp' }, 24, 1) },
-    {
-      reason: 'fragment',
-      bytes: () => frame({ from: CLIENT, to: VIP, fragment: { offset: 0, more: true } }),
-    },
-    {
-      reason: 'fragment',
-      bytes: () => frame({ from: CLIENT, to: VIP, fragment: { offset: 185, more: false } }),
-    },
-    {
-      reason: 'fragment',
-      bytes: () => frame({ from: CLIENT, to: VIP, fragment: { offset: 256, more: false } }),
-    },
     {
       reason: 'unsupported-protocol',
       bytes: () =>

@@ -85,7 +85,7 @@ t.test('workers begin with the current table, take up the next one, and stop whe
     frame({ from: '10.0.0.1:1', to: '10.96.0.3:80', fragment: { offset: 0, more: true } }),
   );
   while (counters()[COUNTER.RECEIVED] === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  t.equal(counters()[COUNTER.DROPPED + DropReason.Fragment], 1);
+  t.equal(counters()[COUNTER.DROPPED + DropReason.BadFragment], 1);
 
   await supervisor.stop();
   await ended;

@@ -116,9 +116,9 @@ export async function http(
   return lastJson<HttpReport>(stdout);
 }
 
-/** Runs the UDP client on a host. */
-export async function udp(lab: Topology, from: Source, to: string): Promise<UdpReport> {
-  const args = [labScript('udp-echo'), '--to', to, '--sizes', '1,64,1400'];
+/** Runs the UDP client on a host. @param sizes of the datagrams, in bytes */
+export async function udp(lab: Topology, from: Source, to: string, sizes = '1,64,1400'): Promise<UdpReport> {
+  const args = [labScript('udp-echo'), '--to', to, '--sizes', sizes];
   const { stdout } = await hostNamed(lab, from).run(process.execPath, args, { timeoutMs: 40_000 });
   return lastJson<UdpReport>(stdout);
 }

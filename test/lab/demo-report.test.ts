@@ -51,6 +51,7 @@ t.test('the whole text', async (t) => {
         rejected: 5,
         reset: 0,
         retried: 0,
+        held: 0,
       },
       ...{ dropped: { 'malformed-ipv4': 3 }, flowsCreated: 301, flowsReaped: 0, retries: 0 },
       endpoints: HTTPENV.endpoints.map((endpoint) => ({

@@ -8,9 +8,34 @@ import { turn } from '../../src/dataplane/loop.js';
 import { frameAt, SLOTS } from '../../src/dataplane/packet.js';
 import type { Device } from '../../src/device/device.js';
 import { TestDataplane } from './dataplane.js';
+import { cutAll } from './fragments.js';
 import { frame, icmpError, VNET_BYTES, view } from './packets.js';
 
 const PACKETS = 1 << 19;
+
+/** The same with the fragments of datagrams, in the order given, the identification of the datagram counted up. */
+function endlessFragments(plane: TestDataplane, pieces: Uint8Array[]): Device {
+  const { slab } = plane.cx;
+  let id = 0;
+  let next = 0;
+  return {
+    readBatch() {
+      for (let slot = 0; slot < SLOTS / 2; slot++) {
+        const piece = pieces[next];
+        slab.bytes.set(piece, frameAt(slot));
+        slab.halves[(frameAt(slot) + 14) >> 1] = id;
+        slab.lengths[slot] = piece.length;
+        if (++next === pieces.length) {
+          next = 0;
+          id = (id + 1) & 0xffff;
+        }
+      }
+      return SLOTS / 2;
+    },
+    writeBatch: () => SLOTS,
+    wait: () => 1,
+  };
+}
 
 /** A device that never allocates: fills every slot with the same frame, its source port counted up within a range of `ports`, or left. */
 function endless(plane: TestDataplane, bytes: Uint8Array, ports: number): Device {
@@ -79,11 +104,23 @@ device.readBatch = () => {
   return read();
 };
 
+const pieces = cutAll(
+  frame({ from: '10.0.1.2:1', to: '10.96.0.10:53', protocol: 'udp', payload: new Uint8Array(3000) }),
+  1480,
+);
+const fragments = new TestDataplane(services);
+const held = endlessFragments(fragments, [...pieces].reverse());
+bytesPerPacket(fragments, held); // once more for what is compiled late
+
 console.log(
   JSON.stringify({
     hits: bytesPerPacket(hits, endless(hits, udp, 500)),
     hits6: bytesPerPacket(hits6, endless(hits6, udp6, 500)),
     passed: bytesPerPacket(hits, endless(hits, foreign, 500)),
+    fragments: bytesPerPacket(fragments, endlessFragments(fragments, pieces)) * 2,
+    fragmentsHeld: bytesPerPacket(fragments, held) * 2,
+    fragmentsLost: bytesPerPacket(fragments, endlessFragments(fragments, pieces.slice(1, 2))) * 2,
+    fragmentCounts: fragments.counts,
     rejected: bytesPerPacket(hits, endless(hits, rejected, 500)),
     related: bytesPerPacket(hits, endless(hits, error, 0)),
     related6: bytesPerPacket(hits6, endless(hits6, error6, 0)),

@@ -171,6 +171,7 @@ export class TestDataplane extends InMemoryDataplane {
     add('rejected', COUNTER.REJECTED);
     add('reset', COUNTER.RESET);
     add('retried', COUNTER.RETRIED);
+    add('held', COUNTER.HELD);
     for (const [reason, name] of DROP_REASON_NAMES.entries()) add(name, COUNTER.DROPPED + reason);
     return counts;
   }

@@ -10,6 +10,14 @@ import {
   ipv4TotalLength,
   PROTOCOL,
 } from '../../src/wire/ipv4.js';
+import {
+  IPV6_BAD_EXTENSION,
+  IPV6_FRAGMENT,
+  ipv6FirstTransport,
+  ipv6FragmentHeader,
+  ipv6Protocol,
+  ipv6Transport,
+} from '../../src/wire/ipv6.js';
 import { TCP, TCP_FLAG, tcpFits } from '../../src/wire/tcp.js';
 import { UDP, udpFits } from '../../src/wire/udp.js';
 import { VNET } from '../../src/wire/virtio-net.js';
@@ -124,4 +132,29 @@ t.test("the virtio-net header's offsets are those the addon was compiled with", 
       SIZE: NATIVE_VNET_HDR.BYTES,
     },
   );
+});
+
+t.test('a fragment header: atomic ones are walked over, any other makes a fragment', async (t) => {
+  const memory = new Uint8Array(80);
+  memory[0] = 0x60;
+  memory[5] = 40;
+  memory[6] = 0; // hop-by-hop options, a fragment header, 24 bytes
+  memory.set([44, 0, 1, 4, 0, 0, 0, 0], 40);
+  memory.set([17, 0xff, 0, 0, 1, 2, 3, 4], 48); // reserved byte: ignored
+  t.equal(ipv6Transport(memory, 0, 80), 56);
+  t.equal(ipv6Protocol(memory, 0, 56), 17);
+  for (let bit = 0; bit < 16; bit++) {
+    new DataView(memory.buffer).setUint16(50, 1 << bit);
+    const reserved = bit === 1 || bit === 2;
+    t.equal(ipv6Transport(memory, 0, 80), reserved ? 56 : IPV6_FRAGMENT, `bit ${bit}`);
+    if (!reserved) t.equal(ipv6FragmentHeader(memory, 0), 48);
+  }
+  t.equal(ipv6FirstTransport(memory, 48, 80), 56);
+  for (let end = 48; end < 56; end++)
+    t.equal(ipv6Transport(memory, 0, end), IPV6_BAD_EXTENSION, `cut at ${end}`);
+  // Behind the atomic one a real one.
+  memory.set([44, 0, 0, 0, 0, 0, 0, 0], 48);
+  memory.set([17, 0, 0, 8, 0, 0, 0, 0], 56);
+  t.equal(ipv6Transport(memory, 0, 80), IPV6_FRAGMENT);
+  t.equal(ipv6FragmentHeader(memory, 0), 56);
 });
