@@ -4,7 +4,7 @@
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { flowCapacityOf, type ProxyConfig } from './config.js';
+import { flowCapacityOf, flowTimeoutsOf, type ProxyConfig } from './config.js';
 import { FLOW_FILE, flowFileProblem } from './conntrack/flow-table.js';
 import { compile } from './control/compile/compile.js';
 import type { Plan } from './control/compile/plan.js';
@@ -325,6 +325,7 @@ async function startDataplane(
       penalties,
       seed: config.seed,
       snatPools: FAMILIES.map((family) => poolWords(config, family)),
+      timeouts: flowTimeoutsOf(config.settings.conntrack),
     }),
     onRestart: (worker, failure) => events.warning(`worker ${worker} is restarted: ${failure.message}`),
   });

@@ -21,6 +21,8 @@ export interface ContextParts {
   /** Until when each endpoint id is in the penalty box; shared by all workers. */
   readonly penalties: Int32Array;
   readonly random: Random;
+  /** TIMEOUT.COUNT words, see conntrack/timeouts.ts. */
+  readonly timeouts: Int32Array;
   /** COUNTERS_BYTES of this worker's counters. */
   readonly counters: Float64Array;
 }
@@ -39,12 +41,16 @@ export class WorkerContext {
   /** Connections that wait for their endpoint's answer, and what is avoided meanwhile. */
   readonly retry: RetryTable;
   readonly random: Random;
+  /** Seconds that a flow lives after a packet, by TIMEOUT. */
+  readonly timeouts: Int32Array;
   readonly counters: Float64Array;
   /** Millisecond and second of the current batch on the monotonic clock. */
   nowMs = 0;
   nowSec = 0;
   /** Millisecond up to which the flow tables were looked over for expired flows. */
   reapedMs = 0;
+  /** By family: how many times its even share the reaper looks at, see loop.ts. */
+  readonly reapPace: Int32Array;
 
   constructor(parts: ContextParts) {
     this.slab = parts.slab;
@@ -56,6 +62,8 @@ export class WorkerContext {
     this.active = parts.active;
     this.retry = new RetryTable(parts.flows, parts.penalties);
     this.random = parts.random;
+    this.timeouts = parts.timeouts;
     this.counters = parts.counters;
+    this.reapPace = new Int32Array(parts.flows.length).fill(1);
   }
 }

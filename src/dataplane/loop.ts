@@ -10,10 +10,17 @@ import { process } from './pipeline.js';
 import { reinject } from './reinject.js';
 import { retryDue } from './retry.js';
 
-/** The whole flow table is looked over for expired flows once in this time, a slice every turn. */
+/**
+ * The whole flow table is looked over for expired flows once in this time, a slice every turn; faster while many of those
+ * looked at have expired, up to PACE_MAX times (the idea is gVisor's: pkg/tcpip/stack/conntrack.go, reapUnused).
+ */
 const SWEEP_MS = 10_000;
-/** Entries in one slice at most: about 20 us, so that no packet waits longer for the reaper. */
+const PACE_MAX = 16;
+/** A slice with more than one expired entry in so many doubles the pace of the next, one with fewer halves it. */
+const MANY = 4;
+/** Entries in one slice at most: about 20 us, so that no packet waits longer for the reaper; while none is there, more. */
 const SLICE_MAX = 4096;
+const IDLE_SLICE_MAX = 16 * SLICE_MAX;
 
 /**
  * Takes one batch through the pipeline.
@@ -27,17 +34,21 @@ export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   for (let slot = 0; slot < count; slot++) process(cx, slot);
   const used = count < 0 ? 0 : retryDue(cx, count);
   const failure = used > 0 ? reinject(cx, device, used) : 0;
-  reapSlice(cx, nowMs);
+  reapSlice(cx, nowMs, count > 0 ? SLICE_MAX : IDLE_SLICE_MAX);
   return failure < 0 ? failure : count;
 }
 
-function reapSlice(cx: WorkerContext, nowMs: number): void {
+function reapSlice(cx: WorkerContext, nowMs: number, sliceMax: number): void {
   const elapsedMs = nowMs - cx.reapedMs;
   if (elapsedMs < 1) return;
   cx.reapedMs = nowMs;
   for (let family = 0; family < cx.flows.length; family++) {
     const flows = cx.flows[family];
-    const due = Math.ceil((elapsedMs * flows.capacity) / SWEEP_MS);
-    if (flows.count > 0) cx.counters[COUNTER.FLOWS_REAPED] += flows.reap(cx.nowSec, Math.min(due, SLICE_MAX));
+    if (flows.count === 0) continue;
+    const pace = cx.reapPace[family];
+    const slice = Math.min(Math.ceil((elapsedMs * flows.sweepCount * pace) / SWEEP_MS), sliceMax);
+    const reaped = flows.reap(cx.nowSec, slice);
+    cx.counters[COUNTER.FLOWS_REAPED] += reaped;
+    cx.reapPace[family] = reaped * MANY > slice ? Math.min(PACE_MAX, pace * 2) : Math.max(1, pace >> 1);
   }
 }

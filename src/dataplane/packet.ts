@@ -61,6 +61,8 @@ export const RECORD = {
   OUTCOME: 8,
   /** Offset in the service table of the PORT record that `match` found. */
   PORT: 9,
+  /** Type of the first chunk of an SCTP packet. */
+  SCTP_CHUNK: 10,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

@@ -12,7 +12,8 @@
  */
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, type FlowTable, NO_FLOW } from '../conntrack/flow-table.js';
-import { TIMEOUT_SEC } from '../conntrack/timeouts.js';
+import { TCP_STATE } from '../conntrack/tcp-state.js';
+import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER } from '../table/counters.js';
 import { PORT_FLAG } from '../table/layout.js';
 import { swapPorts } from '../wire/byte-order.js';
@@ -278,7 +279,7 @@ function abandon(cx: WorkerContext, family: number, flow: FlowRef): void {
   }
   entries[original + 2 * addressWords] = swapPorts(reply[2 * addressWords]);
   for (let i = 0; i < tupleWords; i++) entries[back + i] = reply[i];
-  entries[at + ENTRY.EXPIRES] = cx.nowSec + TIMEOUT_SEC.tcpTimeoutSynRecv;
+  entries[at + ENTRY.EXPIRES] = cx.nowSec + cx.timeouts[TIMEOUT.TCP + TCP_STATE.SYN_RECV];
   entries[at + ENTRY.ENDPOINT] = endpointId;
   flows.confirm(at, PROTOCOL.TCP | STATUS.ABANDONED);
 }

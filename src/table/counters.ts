@@ -25,6 +25,8 @@ export const COUNTER = {
   RETRIES: 10,
   /** Packets sent that no packet read stands behind. */
   INJECTED: 11,
+  /** Flows that were not ASSURED and made room for new ones in a full table (nf_conntrack's early_drop). */
+  FLOWS_EVICTED: 12,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;
