@@ -218,10 +218,11 @@ export class FlowTable {
   /**
    * Makes room: looks at the next `count` entries, in the same circle as `reap`, for a flow that is not ASSURED or has
    * expired, and forgets the first one.
-   * @returns whether there was one
+   * @returns how many entries were looked at
    */
-  evict(nowSec: number, count: number): boolean {
-    for (let left = Math.min(count, this.used); left > 0; left--) {
+  evict(nowSec: number, count: number): number {
+    const most = Math.min(count, this.used);
+    for (let looked = 1; looked <= most; looked++) {
       const number = this.sweepAt;
       const at = number * this.entryWords;
       const status = this.entries[at];
@@ -229,9 +230,9 @@ export class FlowTable {
       if ((status & STATUS.LIVE) === 0) continue;
       if ((status & STATUS.ASSURED) !== 0 && this.entries[at + ENTRY.EXPIRES] > nowSec) continue;
       this.remove(number * 2);
-      return true;
+      return looked;
     }
-    return false;
+    return most;
   }
 
   private advance(): void {

@@ -47,6 +47,8 @@ export class WorkerContext {
   /** Millisecond and second of the current batch on the monotonic clock. */
   nowMs = 0;
   nowSec = 0;
+  /** Entries that new flows of this batch may still look at for one that they push out, see loop.ts. */
+  evictionsLeft = 0;
   /** Millisecond up to which the flow tables were looked over for expired flows. */
   reapedMs = 0;
   /** By family: how many times its even share the reaper looks at, see loop.ts. */

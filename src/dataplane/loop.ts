@@ -21,6 +21,11 @@ const MANY = 4;
 /** Entries in one slice at most: about 20 us, so that no packet waits longer for the reaper; while none is there, more. */
 const SLICE_MAX = 4096;
 const IDLE_SLICE_MAX = 16 * SLICE_MAX;
+/**
+ * In a full table new flows may push out others that are not ASSURED (nf_conntrack's early_drop). The search goes on
+ * where the last one ended, so that flows that stay are passed by once a round; a batch looks at so many entries at most.
+ */
+const EVICTION_MAX = SLICE_MAX;
 
 /**
  * Takes one batch through the pipeline.
@@ -30,6 +35,7 @@ const IDLE_SLICE_MAX = 16 * SLICE_MAX;
 export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   cx.nowMs = nowMs;
   cx.nowSec = Math.floor(nowMs / 1000);
+  cx.evictionsLeft = EVICTION_MAX;
   const count = capture(cx, device);
   for (let slot = 0; slot < count; slot++) process(cx, slot);
   const used = count < 0 ? 0 : retryDue(cx, count);

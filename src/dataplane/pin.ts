@@ -17,12 +17,6 @@ import type { WorkerContext } from './context.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason } from './verdict.js';
 
-/**
- * Entries looked at for one that a new flow may push out, at most. (nf_conntrack's early_drop looks at eight buckets; here
- * the place is remembered, so that next time the search goes on behind.)
- */
-const EVICTION_RANGE = 64;
-
 /** A datagram flow that is still answered after so many seconds is a stream (nf_conntrack_proto_udp.c). */
 const UDP_STREAM_AFTER_SEC = 2;
 
@@ -92,9 +86,10 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   }
   let at = flows.allocate();
   if (at < 0) {
-    if (!flows.evict(cx.nowSec, EVICTION_RANGE)) return refused(DropReason.FlowTableFull);
-    cx.counters[COUNTER.FLOWS_EVICTED]++;
+    cx.evictionsLeft -= flows.evict(cx.nowSec, cx.evictionsLeft);
     at = flows.allocate();
+    if (at < 0) return refused(DropReason.FlowTableFull);
+    cx.counters[COUNTER.FLOWS_EVICTED]++;
   }
 
   const { entries, addressWords } = flows;

@@ -183,6 +183,10 @@ function failed(cx: WorkerContext, slot: Slot, pending: number): boolean {
   const record = recordAt(slot);
   const family = retry.words[at + PENDING.RECORD + RECORD.FAMILY];
   const flows = cx.flows[family];
+  if (retry.byEntry[family][retry.words[at] >> 1] !== pending + 1) {
+    release(cx, pending); // the entry has been given to another connection, which waits too
+    return false;
+  }
   if ((flows.entries[flows.entryOf(retry.words[at])] & STATUS.LIVE) === 0) {
     forget(cx, pending); // the client's flow ended meanwhile
     return false;
