@@ -200,11 +200,12 @@ export class FlowTable {
   /**
    * Looks at the next `count` entries, in a circle, and forgets those that have expired. At most once round.
    * @param nowSec second on the clock that EXPIRES is measured with
+   * @param most flows to forget: each takes as long as a hundred looks
    * @returns how many flows were forgotten
    */
-  reap(nowSec: number, count: number): number {
+  reap(nowSec: number, count: number, most: number): number {
     let reaped = 0;
-    for (let left = Math.min(count, this.used); left > 0; left--) {
+    for (let left = Math.min(count, this.used); left > 0 && reaped < most; left--) {
       const at = this.sweepAt * this.entryWords;
       if ((this.entries[at] & STATUS.LIVE) !== 0 && this.entries[at + ENTRY.EXPIRES] <= nowSec) {
         this.remove(this.sweepAt * 2);

@@ -7,6 +7,7 @@ import v8 from 'node:v8';
 import { turn } from '../../src/dataplane/loop.js';
 import { frameAt, SLOTS } from '../../src/dataplane/packet.js';
 import type { Device } from '../../src/device/device.js';
+import { COUNTER } from '../../src/table/counters.js';
 import { TestDataplane } from './dataplane.js';
 import { frame } from './packets.js';
 
@@ -66,6 +67,9 @@ device.readBatch = () => {
   return read();
 };
 
+// Every packet is a new flow and pushes out another: the table is full from the first round on.
+const full = new TestDataplane(services, { flowCapacity: 1 << 10 });
+
 console.log(
   JSON.stringify({
     hits: bytesPerPacket(hits, endless(hits, udp, 500)),
@@ -73,6 +77,8 @@ console.log(
     passed: bytesPerPacket(hits, endless(hits, foreign, 500)),
     rejected: bytesPerPacket(hits, endless(hits, rejected, 500)),
     created: bytesPerPacket(created, device),
+    full: bytesPerPacket(full, endless(full, syn, 50_000)),
+    flowsEvicted: full.cx.counters[COUNTER.FLOWS_EVICTED],
     flowsCreated: created.counts['forwarded'],
   }),
 );
