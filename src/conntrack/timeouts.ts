@@ -79,12 +79,12 @@ export type TimeoutProfile = keyof typeof TIMEOUT_PROFILES;
 /** @param given what is set one by one: it wins over the profile @returns TIMEOUT.COUNT words for the workers */
 export function timeoutsOf(profile: TimeoutProfile, given: Partial<TimeoutsSec> = {}): Int32Array {
   const sec: TimeoutsSec = { ...TIMEOUT_PROFILES[profile], ...given };
-  const words = new Int32Array(TIMEOUT.COUNT);
+  // What is not named below is no state: such a flow is one that a damaged file held.
+  const words = new Int32Array(TIMEOUT.COUNT).fill(sec.tcpTimeoutClose);
   const tcp = (state: number, seconds: number): void => {
     words[TIMEOUT.TCP + state] = seconds;
     words[TIMEOUT.TCP + (state | TCP_MARK)] = seconds;
   };
-  tcp(TCP_STATE.NONE, sec.tcpTimeoutClose); // a packet that no rule knows, of a flow that a damaged file held
   tcp(TCP_STATE.SYN_SENT, sec.tcpTimeoutSynSent);
   tcp(TCP_STATE.SYN_RECV, sec.tcpTimeoutSynRecv);
   tcp(TCP_STATE.ESTABLISHED, sec.tcpTimeoutEstablished);
