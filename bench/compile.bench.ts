@@ -2,10 +2,12 @@
  * What a change of Services costs: planning and compiling 10,000 Services with 25 endpoints each, the same after one of them
  * changed, and the time from publishing a table until a sleeping worker works with it.
  */
+
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { timeoutsOf } from '../src/conntrack/timeouts.js';
 import { compile } from '../src/control/compile/compile.js';
 import { Planner } from '../src/control/compile/plan.js';
 import { Registry } from '../src/control/compile/registry.js';
@@ -82,6 +84,7 @@ async function publishTimes(table: SharedArrayBuffer, rounds: number): Promise<n
       penalties,
       seed: 1,
       snatPools: [noPool, noPool],
+      timeouts: timeoutsOf('linux'),
     }),
     onRestart: (_, failure) => {
       throw failure;

@@ -4,7 +4,7 @@
  */
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { flowCapacityOf, type ProxyConfig } from './config.js';
+import { flowCapacityOf, flowTimeoutsOf, type ProxyConfig } from './config.js';
 import { FLOW_FILE, flowFileProblem } from './conntrack/flow-table.js';
 import { compile } from './control/compile/compile.js';
 import type { Plan } from './control/compile/plan.js';
@@ -25,6 +25,7 @@ import { planHost } from './host/plan.js';
 import { requireNetAdmin } from './host/privilege.js';
 import { StateDir } from './host/state-dir.js';
 import { closeTunQueues, openTunQueues, type TunQueues } from './host/tun-queues.js';
+import { FlowTableWatch } from './observe/flow-table-watch.js';
 import { ProxyHealth, serveHealthz } from './observe/health.js';
 import { ServiceHealthServers } from './observe/health-services.js';
 import type { Listener } from './observe/http-listener.js';
@@ -174,6 +175,16 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
     events,
   });
   await sync.serveHealth(services.plan, services.options);
+  const flowTables = new FlowTableWatch({
+    workers: Array.from({ length: WORKERS }, (_, worker) => ({
+      countersPath: state.countersPath(worker),
+      flowsPaths: FAMILIES.map((family) => state.flowsPath(worker, family)),
+    })),
+    capacity: flowCapacity,
+    warn: (message) => events.warning(message),
+    nowMs: monotonicMs,
+  });
+  flowTables.start();
 
   const runner: SyncRunner = new SyncRunner(() => sync.run(runner), {
     minIntervalMs: settings.minSyncPeriodMs,
@@ -195,6 +206,7 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
     reload,
     async stop() {
       watching.close();
+      flowTables.close();
       await runner.stop();
       await Promise.all([healthz?.close(), serviceHealth.close()]);
       await stopDataplane(started);
@@ -325,6 +337,7 @@ async function startDataplane(
       penalties,
       seed: config.seed,
       snatPools: FAMILIES.map((family) => poolWords(config, family)),
+      timeouts: flowTimeoutsOf(config.settings.conntrack),
     }),
     onRestart: (worker, failure) => events.warning(`worker ${worker} is restarted: ${failure.message}`),
   });

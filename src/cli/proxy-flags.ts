@@ -1,7 +1,16 @@
 /** The flags that say how the proxy decides, named as kube-proxy names them; what they mean is decided in control/config. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { FLOW_CAPACITY, FLOW_CAPACITY_MAX } from '../config.js';
+import { TIMEOUT_PROFILES } from '../conntrack/timeouts.js';
 import { loadKubeProxyFile } from '../control/config/kube-proxy-file.js';
-import { bindAddress, cidrs, IPVS_SCHEDULERS, MODES, nodePortAddress } from '../control/config/schema.js';
+import {
+  bindAddress,
+  cidrs,
+  IPVS_SCHEDULERS,
+  MODES,
+  nodePortAddress,
+  timeoutMs,
+} from '../control/config/schema.js';
 import { type Flags, type Settings, settingsOf } from '../control/config/settings.js';
 
 export interface ProxyFlags extends Flags {
@@ -39,8 +48,63 @@ export function withProxyFlags(command: Command): Command {
       '--nodeport-addresses <cidrs>',
       'where NodePorts answer: CIDRs, primary, localhost or all (default: all; nftables: primary)',
       (value: string) => listOf(value).map(parsedBy(nodePortAddress)),
+    )
+    .option(
+      '--conntrack-tcp-be-liberal',
+      "for `export`: kube-proxy's rule against INVALID packets is left out; flowpin itself looks at no window, and translates every packet of a flow",
     );
 }
+
+/** Adds how flows are kept, for what runs. */
+export function withConntrackFlags(command: Command): Command {
+  const timeout = (name: string, what: string): Option =>
+    new Option(`--conntrack-${name} <duration>`, what).argParser(parsedBy(timeoutMs));
+  return command
+    .addOption(
+      new Option(
+        '--conntrack-timeouts <profile>',
+        'how long flows are kept: linux, as nf_conntrack does, or rfc, as RFC 5382, 7857, 4787 and 5508 ask for; the four durations below win over it (default: linux)',
+      ).choices(Object.keys(TIMEOUT_PROFILES)),
+    )
+    .addOption(
+      timeout(
+        'tcp-timeout-established',
+        "idle TCP connections (default: 24h, rfc: 2h4m; 0: nf_conntrack's 120h)",
+      ),
+    )
+    .addOption(
+      timeout('tcp-timeout-close-wait', "half-closed ones (default: 1h, rfc: 4m; 0: nf_conntrack's 60s)"),
+    )
+    .addOption(timeout('udp-timeout', 'datagrams (default: 30s, rfc: 5m)'))
+    .addOption(
+      timeout('udp-timeout-stream', 'datagrams both ways for over two seconds (default: 120s, rfc: 5m)'),
+    )
+    .addOption(
+      new Option(
+        '--max-flows <number>',
+        `flows of each family, up to ${FLOW_CAPACITY_MAX}, rounded up to a power of two (default: ${FLOW_CAPACITY})`,
+      ).argParser(wholeNumber(1, FLOW_CAPACITY_MAX)),
+    )
+    .addOption(
+      new Option(
+        '--conntrack-max-per-core <number>',
+        'flows for every core, where --max-flows is not given; 0: as if not given',
+      ).argParser(wholeNumber(0, 2 ** 31 - 1)),
+    )
+    .addOption(
+      new Option('--conntrack-min <number>', 'at least so many, whatever the number of cores').argParser(
+        wholeNumber(0, 2 ** 31 - 1),
+      ),
+    );
+}
+
+const wholeNumber =
+  (min: number, max: number) =>
+  (given: string): number => {
+    if (!/^\d{1,10}$/.test(given) || Number(given) < min || Number(given) > max)
+      throw new InvalidArgumentError(`must be a whole number from ${min} to ${max}.`);
+    return Number(given);
+  };
 
 /** `--healthz-bind-address`, for what runs. */
 export const healthzOption = (): Option =>

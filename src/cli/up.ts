@@ -10,7 +10,13 @@ import { EXIT, Failure } from '../shared/failure.js';
 import { parseCidr } from '../wire/address.js';
 import { createLogger, type Logger } from './log.js';
 import { filenameOption } from './manifests.js';
-import { healthzOption, type ProxyFlags, settingsFrom, withProxyFlags } from './proxy-flags.js';
+import {
+  healthzOption,
+  type ProxyFlags,
+  settingsFrom,
+  withConntrackFlags,
+  withProxyFlags,
+} from './proxy-flags.js';
 
 interface UpOptions extends ProxyFlags {
   filename: string[];
@@ -23,10 +29,12 @@ interface UpOptions extends ProxyFlags {
 }
 
 export function upCommand(): Command {
-  return withProxyFlags(
-    new Command('up')
-      .description('balance Services on this host until SIGINT or SIGTERM, then leave it as it was')
-      .addOption(filenameOption()),
+  return withConntrackFlags(
+    withProxyFlags(
+      new Command('up')
+        .description('balance Services on this host until SIGINT or SIGTERM, then leave it as it was')
+        .addOption(filenameOption()),
+    ),
   )
     .option('--tun <name>', 'name of the TUN device', parseTunName, DEFAULT_TUN)
     .addOption(

@@ -30,13 +30,14 @@ export const ENTRY_WORDS = [16, 32] as const;
 export const DIRECTION = { ORIGINAL: 0, REPLY: 1 } as const;
 
 /**
- * STATUS: IP protocol in bits 0 to 7, TCP state in bits 8 to 15, flags above. The names are those of
- * nf_conntrack's `enum ip_conntrack_status`; LIVE is its "confirmed": without it the record is free.
+ * STATUS: IP protocol in bits 0 to 7, state of the protocol in bits 8 to 15, flags above. The names are those of
+ * nf_conntrack's `enum ip_conntrack_status`; LIVE is its "confirmed": without it the record is free. The state is that of
+ * tcp-state.ts or sctp-state.ts; of UDP, the low byte of the second in which the flow began.
  */
 export const STATUS = {
   PROTOCOL_MASK: 0xff,
-  TCP_STATE_SHIFT: 8,
-  TCP_STATE_MASK: 0xff00,
+  STATE_SHIFT: 8,
+  STATE_MASK: 0xff00,
   LIVE: 1 << 16,
   SEEN_REPLY: 1 << 17,
   ASSURED: 1 << 18,

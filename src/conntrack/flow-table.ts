@@ -3,7 +3,7 @@
  *
  *   file    header (one page) | entry 0 | entry 1 | ...            survives `kill -9` of the process
  *   index   [hash, reference] pairs, open addressing, half full    rebuilt from the file on attach
- *   free    stack of entries that hold no flow                     rebuilt likewise
+ *   free    stack of entries that held a flow and hold none now    rebuilt likewise
  *
  * A flow has two references, one for each tuple, so that a packet of either direction is found with one probe of
  * the index and one record: two cache misses. Only the records are kept in the file; because everything else
@@ -27,11 +27,13 @@ export const FLOW_FILE = {
   VERSION: 1,
   ENTRY_BYTES: 2,
   CAPACITY: 3,
+  /** Entries from this one on have never held a flow: nobody looks at them, and they take no memory. */
+  USED: 4,
   /** Length of the header; entries begin on a page of their own. */
   BYTES: 4096,
 } as const;
 const MAGIC = 0x70696e73; // "pins"
-const VERSION = 2;
+const VERSION = 3;
 
 /** No lookup and no insert looks at more index slots: at half load the longest run is far below. */
 const PROBES_MAX = 128;
@@ -86,7 +88,10 @@ export class FlowTable {
   private readonly index: Int32Array;
   private readonly indexMask: number;
   private readonly free: Int32Array;
+  private readonly header: Int32Array;
   private freeCount = 0;
+  /** As FLOW_FILE.USED. */
+  private used: number;
   private sweepAt = 0;
 
   /**
@@ -97,7 +102,8 @@ export class FlowTable {
   constructor(file: ArrayBufferLike, { family, capacity, seed, active }: FlowTableOptions) {
     assert(isPowerOfTwo(capacity), 'the capacity is a power of two');
     assert(file.byteLength === flowFileBytes(family, capacity), 'the file fits the capacity');
-    adoptHeader(new Int32Array(file, 0, FLOW_FILE.BYTES / 4), family, capacity);
+    this.header = new Int32Array(file, 0, FLOW_FILE.BYTES / 4);
+    adoptHeader(this.header, family, capacity);
     this.family = family;
     this.addressWords = ADDRESS_WORDS[family as 0 | 1];
     this.tupleWords = TUPLE_WORDS[family as 0 | 1];
@@ -110,12 +116,13 @@ export class FlowTable {
     this.index = new Int32Array(capacity * 4 * 2); // two references a flow, half full, two words each
     this.indexMask = capacity * 4 - 1;
     this.free = new Int32Array(capacity);
+    this.used = usedOf(this.header, capacity);
     this.rebuild();
   }
 
   /** Flows in the table. */
   get count(): number {
-    return this.capacity - this.freeCount;
+    return this.used - this.freeCount;
   }
 
   /** Word offset of the entry of a flow. */
@@ -173,8 +180,8 @@ export class FlowTable {
    * @returns the word offset of the entry in `entries`, or -1 when the table is full
    */
   allocate(): number {
-    if (this.freeCount === 0) return -1;
-    return this.free[this.freeCount - 1] * this.entryWords;
+    if (this.freeCount > 0) return this.free[this.freeCount - 1] * this.entryWords;
+    return this.used < this.capacity ? this.used * this.entryWords : -1;
   }
 
   /**
@@ -184,13 +191,19 @@ export class FlowTable {
    */
   confirm(at: number, status: number): FlowRef {
     const number = at / this.entryWords;
-    assert(number === this.free[this.freeCount - 1], 'the entry is the one that was allocated last');
+    const isFirstUse = this.freeCount === 0;
+    assert(
+      number === (isFirstUse ? this.used : this.free[this.freeCount - 1]),
+      'the entry is the one that was allocated last',
+    );
+    if (isFirstUse) this.header[FLOW_FILE.USED] = number + 1; // before it is LIVE
     this.entries[at] = status | STATUS.LIVE;
     if (!this.insertBoth(number)) {
       this.entries[at] = 0;
       return NO_FLOW;
     }
-    this.freeCount--;
+    if (isFirstUse) this.used++;
+    else this.freeCount--;
     Atomics.add(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
     return number * 2;
   }
@@ -207,21 +220,51 @@ export class FlowTable {
   }
 
   /**
-   * Looks at the next `count` entries, in a circle, and forgets those that have expired.
+   * Looks at the next `count` entries, in a circle, and forgets those that have expired. At most once round.
    * @param nowSec second on the clock that EXPIRES is measured with
+   * @param most flows to forget: each takes as long as a hundred looks
    * @returns how many flows were forgotten
    */
-  reap(nowSec: number, count: number): number {
+  reap(nowSec: number, count: number, most: number): number {
     let reaped = 0;
-    for (let left = count; left > 0; left--) {
+    for (let left = Math.min(count, this.used); left > 0 && reaped < most; left--) {
       const at = this.sweepAt * this.entryWords;
       if ((this.entries[at] & STATUS.LIVE) !== 0 && this.entries[at + ENTRY.EXPIRES] <= nowSec) {
         this.remove(this.sweepAt * 2);
         reaped++;
       }
-      this.sweepAt = (this.sweepAt + 1) & (this.capacity - 1);
+      this.advance();
     }
     return reaped;
+  }
+
+  /**
+   * Makes room: looks at the next `count` entries, in the same circle as `reap`, for a flow that is not ASSURED or has
+   * expired, and forgets the first one.
+   * @returns how many entries were looked at
+   */
+  evict(nowSec: number, count: number): number {
+    const most = Math.min(count, this.used);
+    for (let looked = 1; looked <= most; looked++) {
+      const number = this.sweepAt;
+      const at = number * this.entryWords;
+      const status = this.entries[at];
+      this.advance();
+      if ((status & STATUS.LIVE) === 0) continue;
+      if ((status & STATUS.ASSURED) !== 0 && this.entries[at + ENTRY.EXPIRES] > nowSec) continue;
+      this.remove(number * 2);
+      return looked;
+    }
+    return most;
+  }
+
+  private advance(): void {
+    this.sweepAt = this.sweepAt + 1 >= this.used ? 0 : this.sweepAt + 1;
+  }
+
+  /** Entries that have held a flow: a sweep goes over these. */
+  get sweepCount(): number {
+    return this.used;
   }
 
   private hashOf(flow: FlowRef): number {
@@ -266,7 +309,7 @@ export class FlowTable {
   }
 
   private rebuild(): void {
-    for (let number = this.capacity - 1; number >= 0; number--) {
+    for (let number = this.used - 1; number >= 0; number--) {
       const at = number * this.entryWords;
       const known = this.entries[at + ENTRY.ENDPOINT] >>> 0 < this.active.length;
       const live = known && (this.entries[at] & STATUS.LIVE) !== 0;
@@ -283,8 +326,9 @@ export class FlowTable {
 
   private isNew(at: number): boolean {
     const protocol = this.entries[at] & STATUS.PROTOCOL_MASK;
-    return [0, 1].every(
-      (direction) => this.find(this.entries, this.tupleOf(at, direction), protocol) === NO_FLOW,
+    return (
+      this.find(this.entries, this.tupleOf(at, 0), protocol) === NO_FLOW &&
+      this.find(this.entries, this.tupleOf(at, 1), protocol) === NO_FLOW
     );
   }
 }
@@ -301,6 +345,12 @@ export function flowFileProblem(header: Int32Array, family: number, capacity: nu
   }
   if (header[FLOW_FILE.CAPACITY] === capacity) return null;
   return `flow table for ${header[FLOW_FILE.CAPACITY]} flows, not ${capacity}`;
+}
+
+/** Entries that may hold a flow. A number that cannot be is damage: then every entry is looked at. */
+export function usedOf(header: Int32Array, capacity: number): number {
+  const used = header[FLOW_FILE.USED];
+  return used >= 0 && used <= capacity ? used : capacity;
 }
 
 function adoptHeader(header: Int32Array, family: number, capacity: number): void {

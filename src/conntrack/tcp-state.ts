@@ -1,7 +1,18 @@
 /**
- * The TCP state of a flow, from the flags and directions of the packets seen; nf_conntrack's states (RFC 9293
- * as an observer sees it). It decides only how long a flow lives and whether a SYN may begin the flow anew:
- * a packet of a known flow is translated in every state, in or out of window.
+ * The TCP state of a flow, from the flags and directions of the segments seen: nf_conntrack's states and transitions
+ * (net/netfilter/nf_conntrack_proto_tcp.c) as far as an observer goes who keeps no windows. It decides only how long a
+ * flow lives and whether a SYN may begin it anew: a packet of a known flow is translated in every state, in or out of
+ * window, valid or not.
+ *
+ *   state byte: the state in bits 0 to 3, TCP_MARK in bit 4. What the mark remembers depends on the state:
+ *     SYN_RECV                                       both sides sent a SYN (simultaneous open)
+ *     ESTABLISHED, FIN_WAIT, CLOSE_WAIT, LAST_ACK    a SYN of the client was the last segment
+ *     CLOSE                                          the RST came from the endpoint
+ *
+ * Three transitions are not nf_conntrack's, since it has sequence numbers to go by, or lets packets by untranslated:
+ * a SYN-ACK answers a SYN over a connection whatever it acknowledges; a sender of an RST that goes on with an ACK has
+ * not ended the connection (RFC 6146 section 3.5.2.2, state TRANS; a forged RST is without effect); and a SYN of the
+ * endpoint in TIME_WAIT opens the same flow again, not an untranslated one.
  */
 import { TCP_FLAG } from '../wire/tcp.js';
 import { DIRECTION } from './entry.js';
@@ -16,8 +27,12 @@ export const TCP_STATE = {
   LAST_ACK: 6,
   TIME_WAIT: 7,
   CLOSE: 8,
+  /** Both sides have sent a SYN. */
+  SYN_SENT2: 9,
 } as const;
-export const TCP_STATE_COUNT = 9;
+export const TCP_MARK = 16;
+/** Values of the state byte, mark included. A power of two: a byte that a damaged file holds is masked by it. */
+export const TCP_STATE_COUNT = 32;
 
 /** What a segment does to the state: RST before SYN before FIN before plain ACK. */
 const SEGMENT = { OTHER: 0, ACK: 1, FIN: 2, SYN: 3, SYN_ACK: 4, RST: 5 } as const;
@@ -33,7 +48,7 @@ for (let flags = 0; flags < 256; flags++) {
   else if (ack) SEGMENT_OF[flags] = SEGMENT.ACK;
 }
 
-/** NEXT[(direction * SEGMENT_COUNT + segment) * TCP_STATE_COUNT + state] */
+/** NEXT[(direction * SEGMENT_COUNT + segment) * TCP_STATE_COUNT + state byte] */
 const NEXT = new Uint8Array(2 * SEGMENT_COUNT * TCP_STATE_COUNT);
 
 const rowOf = (direction: number, segment: number): number =>
@@ -43,31 +58,55 @@ function on(directions: number[], segment: number, from: number[], to: number): 
   for (const direction of directions) for (const state of from) NEXT[rowOf(direction, segment) + state] = to;
 }
 
-// A segment that the rules below do not name leaves the state as it is.
+// A segment that the rules below do not name leaves the state as it is: what nf_conntrack ignores or calls invalid.
 for (let at = 0; at < NEXT.length; at++) NEXT[at] = at % TCP_STATE_COUNT;
 {
   const S = TCP_STATE;
   const ORIGINAL = [DIRECTION.ORIGINAL];
   const REPLY = [DIRECTION.REPLY];
   const BOTH = [DIRECTION.ORIGINAL, DIRECTION.REPLY];
-  on(ORIGINAL, SEGMENT.SYN, [S.NONE, S.TIME_WAIT, S.CLOSE], S.SYN_SENT);
+  const OPEN = [S.ESTABLISHED, S.FIN_WAIT, S.CLOSE_WAIT, S.LAST_ACK];
+  const markOf = (state: number): number => state | TCP_MARK;
+  const SYN_RECV_BOTH = markOf(S.SYN_RECV);
+  const CLOSED_BY_ENDPOINT = markOf(S.CLOSE);
+
+  // Opening.
+  on(ORIGINAL, SEGMENT.SYN, [S.NONE, S.TIME_WAIT, S.CLOSE, CLOSED_BY_ENDPOINT], S.SYN_SENT);
   on(REPLY, SEGMENT.SYN_ACK, [S.SYN_SENT], S.SYN_RECV);
   on(ORIGINAL, SEGMENT.ACK, [S.NONE, S.SYN_RECV], S.ESTABLISHED); // NONE: picked up in mid-stream (tcp_loose)
-  on(BOTH, SEGMENT.FIN, [S.SYN_RECV, S.ESTABLISHED], S.FIN_WAIT);
+  // Simultaneous open: SYN and SYN, then SYN-ACK or ACK of either.
+  on(REPLY, SEGMENT.SYN, [S.SYN_SENT, S.TIME_WAIT], S.SYN_SENT2);
+  on(BOTH, SEGMENT.SYN_ACK, [S.SYN_SENT2], SYN_RECV_BOTH);
+  on(BOTH, SEGMENT.ACK, [SYN_RECV_BOTH], S.ESTABLISHED);
+  // Closing, from either side.
+  on(BOTH, SEGMENT.FIN, [S.SYN_RECV, SYN_RECV_BOTH, S.ESTABLISHED], S.FIN_WAIT);
   on(BOTH, SEGMENT.ACK, [S.FIN_WAIT], S.CLOSE_WAIT);
   on(BOTH, SEGMENT.FIN, [S.FIN_WAIT, S.CLOSE_WAIT], S.LAST_ACK);
   on(BOTH, SEGMENT.ACK, [S.LAST_ACK], S.TIME_WAIT);
-  on(
-    BOTH,
-    SEGMENT.RST,
-    [S.SYN_SENT, S.SYN_RECV, S.ESTABLISHED, S.FIN_WAIT, S.CLOSE_WAIT, S.LAST_ACK, S.TIME_WAIT],
-    S.CLOSE,
-  );
+  // A SYN over a connection is passed on. The endpoint answers it with a SYN-ACK if it knows of no connection, so that
+  // a new one begins with the same endpoint; else with an ACK (RFC 5961 section 4), which is not the last of this one.
+  for (const state of OPEN) {
+    for (const segment of [SEGMENT.ACK, SEGMENT.FIN])
+      for (const direction of BOTH)
+        on([direction], segment, [markOf(state)], NEXT[rowOf(direction, segment) + state]);
+    on(ORIGINAL, SEGMENT.SYN, [state], markOf(state));
+    on(REPLY, SEGMENT.SYN_ACK, [markOf(state)], S.SYN_RECV);
+  }
+  on(REPLY, SEGMENT.ACK, [markOf(S.LAST_ACK)], S.LAST_ACK);
+  // Resetting, in every state; and going on after it.
+  const ANY = Object.values(S).filter((state) => state !== S.NONE);
+  on(ORIGINAL, SEGMENT.RST, [...ANY, ...ANY.map(markOf)], S.CLOSE);
+  on(REPLY, SEGMENT.RST, [...ANY, ...ANY.map(markOf)], CLOSED_BY_ENDPOINT);
+  on(ORIGINAL, SEGMENT.ACK, [S.CLOSE], S.ESTABLISHED);
+  on(REPLY, SEGMENT.ACK, [CLOSED_BY_ENDPOINT], S.ESTABLISHED);
 }
 
-/** @param flags the flag byte of the segment @returns the state after it */
+/** @param flags the flag byte of the segment @returns the state byte after it */
 export const nextTcpState = (state: number, direction: number, flags: number): number =>
-  NEXT[rowOf(direction, SEGMENT_OF[flags]) + state];
+  NEXT[rowOf(direction, SEGMENT_OF[flags]) + (state & (TCP_STATE_COUNT - 1))];
+
+/** The TCP_STATE of a state byte. */
+export const tcpStateOf = (state: number): number => state & (TCP_MARK - 1);
 
 /** Whether a segment may begin a flow. A stray FIN, RST or SYN-ACK belongs to a flow that is gone. */
 export const tcpMayBegin = (flags: number): boolean =>
@@ -78,4 +117,6 @@ export const tcpMayBegin = (flags: number): boolean =>
  * (nf_conntrack_proto_tcp.c deletes the entry on a SYN in TIME_WAIT or CLOSE.)
  */
 export const tcpReopens = (state: number, direction: number, flags: number): boolean =>
-  state >= TCP_STATE.TIME_WAIT && direction === DIRECTION.ORIGINAL && SEGMENT_OF[flags] === SEGMENT.SYN;
+  (state === TCP_STATE.TIME_WAIT || tcpStateOf(state) === TCP_STATE.CLOSE) &&
+  direction === DIRECTION.ORIGINAL &&
+  SEGMENT_OF[flags] === SEGMENT.SYN;

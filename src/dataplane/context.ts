@@ -24,6 +24,8 @@ export interface ContextParts {
   /** Until when each endpoint id is in the penalty box; shared by all workers. */
   readonly penalties: Int32Array;
   readonly random: Random;
+  /** TIMEOUT.COUNT words, see conntrack/timeouts.ts. */
+  readonly timeouts: Int32Array;
   /** COUNTERS_BYTES of this worker's counters. */
   readonly counters: Float64Array;
 }
@@ -48,12 +50,18 @@ export class WorkerContext {
   /** Datagrams of which fragments are on their way. */
   readonly fragments: FragmentTable;
   readonly random: Random;
+  /** Seconds that a flow lives after a packet, by TIMEOUT. */
+  readonly timeouts: Int32Array;
   readonly counters: Float64Array;
   /** Millisecond and second of the current batch on the monotonic clock. */
   nowMs = 0;
   nowSec = 0;
+  /** Entries that new flows of this batch may still look at for one that they push out, see loop.ts. */
+  evictionsLeft = 0;
   /** Millisecond up to which the flow tables were looked over for expired flows. */
   reapedMs = 0;
+  /** By family: how many times its even share the reaper looks at, see loop.ts. */
+  readonly reapPace: Int32Array;
 
   constructor(parts: ContextParts) {
     this.slab = parts.slab;
@@ -66,7 +74,9 @@ export class WorkerContext {
     this.retry = new RetryTable(parts.flows, parts.penalties);
     this.random = parts.random;
     this.fragments = new FragmentTable(parts.flows[0].seed);
+    this.timeouts = parts.timeouts;
     this.counters = parts.counters;
+    this.reapPace = new Int32Array(parts.flows.length).fill(1);
     // What the worker before this one held is gone with it.
     this.counters[COUNTER.DROPPED + DropReason.FragmentTimeout] += this.counters[COUNTER.HELD];
     this.counters[COUNTER.HELD] = 0;

@@ -13,7 +13,7 @@
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { NO_FLOW } from '../conntrack/flow-table.js';
 import { TCP_STATE } from '../conntrack/tcp-state.js';
-import { TIMEOUT_SEC } from '../conntrack/timeouts.js';
+import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../table/counters.js';
 import { ENDPOINT_STATE } from '../table/layout.js';
 import { swapPorts } from '../wire/byte-order.js';
@@ -31,16 +31,17 @@ import { process } from './pipeline.js';
 /** Segments that may change the state of a connection, or begin it anew. */
 const NOT_ORDINARY = TCP_FLAG.SYN | TCP_FLAG.FIN | TCP_FLAG.RST;
 
-/** The bits of STATUS that make a flow ordinary, and what they are for TCP and UDP. */
-const ORDINARY_MASK = STATUS.LIVE | STATUS.ABANDONED | STATUS.TCP_STATE_MASK | STATUS.PROTOCOL_MASK;
-const ORDINARY_TCP = STATUS.LIVE | (TCP_STATE.ESTABLISHED << STATUS.TCP_STATE_SHIFT) | PROTOCOL.TCP;
+/** The bits of STATUS that make a flow ordinary, and what they are: the state byte of a UDP flow is no state. */
+const ORDINARY_TCP_MASK = STATUS.LIVE | STATUS.ABANDONED | STATUS.STATE_MASK | STATUS.PROTOCOL_MASK;
+const ORDINARY_TCP = STATUS.LIVE | (TCP_STATE.ESTABLISHED << STATUS.STATE_SHIFT) | PROTOCOL.TCP;
+const ORDINARY_UDP_MASK = STATUS.LIVE | STATUS.ABANDONED | STATUS.PROTOCOL_MASK;
 const ORDINARY_UDP = STATUS.LIVE | PROTOCOL.UDP;
 
 /** Takes `count` packets of the slab through the pipeline; each has its outcome noted. */
 export function forward(cx: WorkerContext, count: number): void {
   findPlain(cx, count);
   locate(cx, count);
-  const { slab, records, located, counters, flows, nowSec, table } = cx;
+  const { slab, records, located, counters, flows, nowSec, table, timeouts } = cx;
   const { words, halves } = slab;
   for (let slot = 0; slot < count; slot++) {
     const flow = located[slot];
@@ -49,16 +50,21 @@ export function forward(cx: WorkerContext, count: number): void {
     const { entries, floats, tupleWords, entryWords } = flows[family];
     const at = (flow >> 1) * entryWords;
     const isUdp = records[record + RECORD.PROTOCOL] === PROTOCOL.UDP;
+    const direction = flow & 1;
     let status = flow === NO_FLOW ? 0 : entries[at];
+    const ordinary = isUdp
+      ? (status & ORDINARY_UDP_MASK) === ORDINARY_UDP &&
+        // Between the first answer and the stream `touch` looks at the clock.
+        ((status & STATUS.ASSURED) !== 0 || ((status & STATUS.SEEN_REPLY) | direction) === 0)
+      : (status & ORDINARY_TCP_MASK) === ORDINARY_TCP;
     if (
-      (status & ORDINARY_MASK) !== (isUdp ? ORDINARY_UDP : ORDINARY_TCP) ||
+      !ordinary ||
       entries[at + ENTRY.EXPIRES] <= nowSec ||
       table.stateOf(entries[at + ENTRY.ENDPOINT]) !== ENDPOINT_STATE.LIVE
     ) {
       process(cx, slot);
       continue;
     }
-    const direction = flow & 1;
     const own = at + ENTRY.ORIGINAL + direction * tupleWords;
     const other = at + ENTRY.ORIGINAL + (direction ^ 1) * tupleWords;
     const tuple = record + RECORD.TUPLE;
@@ -73,12 +79,17 @@ export function forward(cx: WorkerContext, count: number): void {
       continue;
     }
 
-    if (direction === DIRECTION.REPLY) status |= STATUS.SEEN_REPLY;
-    const answered = (status & STATUS.SEEN_REPLY) !== 0;
-    if (answered) status |= STATUS.ASSURED;
-    const udpTimeout = answered ? TIMEOUT_SEC.udpTimeoutStream : TIMEOUT_SEC.udpTimeout;
+    let timeout: number;
+    if (isUdp) {
+      timeout = (status & STATUS.ASSURED) !== 0 ? TIMEOUT.UDP_STREAM : TIMEOUT.UDP;
+    } else {
+      if (direction === DIRECTION.REPLY) status |= STATUS.SEEN_REPLY;
+      const seenReply = (status & STATUS.SEEN_REPLY) !== 0;
+      if (seenReply) status |= STATUS.ASSURED;
+      timeout = seenReply ? TIMEOUT.TCP + TCP_STATE.ESTABLISHED : TIMEOUT.TCP_UNREPLIED;
+    }
     entries[at] = status;
-    entries[at + ENTRY.EXPIRES] = nowSec + (isUdp ? udpTimeout : TIMEOUT_SEC.tcpTimeoutEstablished);
+    entries[at + ENTRY.EXPIRES] = nowSec + timeouts[timeout];
     const length = records[record + RECORD.LENGTH];
     entries[at + ENTRY.PACKETS + direction]++;
     floats[((at + ENTRY.BYTES) >> 1) + direction] += length;

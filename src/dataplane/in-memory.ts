@@ -5,6 +5,7 @@
 import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
 import { PortPool } from '../conntrack/port-pool.js';
+import { timeoutsOf } from '../conntrack/timeouts.js';
 import { MemoryDevice } from '../device/memory.js';
 import { Random } from '../shared/random.js';
 import { COUNTERS_BYTES } from '../table/counters.js';
@@ -28,6 +29,8 @@ export interface InMemoryOptions {
   readonly flowCapacity: number;
   /** Files of flow tables to go on with, by family. */
   readonly flowFiles?: readonly (ArrayBufferLike | undefined)[];
+  /** TIMEOUT.COUNT words; those of profile linux unless given. */
+  readonly timeouts?: Int32Array;
   /** Where the clock begins. */
   readonly nowMs?: number;
 }
@@ -58,6 +61,7 @@ export class InMemoryDataplane {
       active,
       penalties: new Int32Array(active.length),
       random: new Random(seed),
+      timeouts: options.timeouts ?? timeoutsOf('linux'),
       counters: new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT),
     });
     this.nowMs = options.nowMs ?? 1_000_000;

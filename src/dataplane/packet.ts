@@ -64,6 +64,8 @@ export const RECORD = {
   /** Byte offset of the transport header that an ICMP error quotes, and its protocol. */
   QUOTED_L4: 10,
   QUOTED_PROTOCOL: 11,
+  /** Type of the first chunk of an SCTP packet. */
+  SCTP_CHUNK: 12,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

@@ -13,7 +13,7 @@ import {
   ipv6TotalLength,
   ipv6Transport,
 } from '../wire/ipv6.js';
-import { SCTP, sctpChecksum, sctpFits } from '../wire/sctp.js';
+import { SCTP, sctpChecksum, sctpFirstChunk, sctpFits } from '../wire/sctp.js';
 import { TCP, tcpFits } from '../wire/tcp.js';
 import { UDP, udpFits } from '../wire/udp.js';
 import { VNET, VNET_FLAG } from '../wire/virtio-net.js';
@@ -104,6 +104,7 @@ function parseTransport(
     if (!sctpFits(bytes, l4, end)) return DropReason.BadSctpHeader;
     // `translate` computes the CRC anew and would make a damaged packet look whole.
     if (words[(l4 + SCTP.CHECK) >> 2] !== sctpChecksum(bytes, l4, end)) return DropReason.BadSctpChecksum;
+    records[record + RECORD.SCTP_CHUNK] = sctpFirstChunk(bytes, l4, end);
     records[ports] = words[l4 >> 2];
   }
   return DropReason.None;

@@ -4,8 +4,9 @@
  */
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, type FlowTable, NO_FLOW } from '../conntrack/flow-table.js';
+import { nextSctpState, SCTP_STATE } from '../conntrack/sctp-state.js';
 import { nextTcpState, TCP_STATE, tcpMayBegin, tcpReopens } from '../conntrack/tcp-state.js';
-import { TCP_TIMEOUT_SEC, TIMEOUT_SEC } from '../conntrack/timeouts.js';
+import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../table/counters.js';
 import { ENDPOINT, ENDPOINT_STATE } from '../table/layout.js';
 import { sportHalf, swapPorts } from '../wire/byte-order.js';
@@ -15,6 +16,9 @@ import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason } from './verdict.js';
+
+/** A datagram flow that is still answered after so many seconds is a stream (nf_conntrack_proto_udp.c). */
+const UDP_STREAM_AFTER_SEC = 2;
 
 /** @returns the flow of the packet in `slot`, or NO_FLOW: it is new, or not ours */
 export function pinFind(cx: WorkerContext, slot: Slot): FlowRef {
@@ -26,17 +30,13 @@ export function pinFind(cx: WorkerContext, slot: Slot): FlowRef {
   if (flow === NO_FLOW) return NO_FLOW;
   const at = flows.entryOf(flow);
   const status = flows.entries[at];
-  const state = (status & STATUS.TCP_STATE_MASK) >>> STATUS.TCP_STATE_SHIFT;
+  const state = (status & STATUS.STATE_MASK) >>> STATUS.STATE_SHIFT;
   // The tuple that stands in for the client's: a packet that has it by chance is not of this flow.
   if (status & STATUS.ABANDONED && (flow & 1) === DIRECTION.ORIGINAL) return NO_FLOW;
   const over = flows.entries[at + ENTRY.EXPIRES] <= cx.nowSec; // expired, only not reaped yet
-  if (
-    !over &&
-    !tcpReopens(state, flow & 1, records[record + RECORD.TCP_FLAGS]) &&
-    !isStale(cx, flows, flow, protocol)
-  ) {
-    return flow;
-  }
+  const reopens =
+    protocol === PROTOCOL.TCP && tcpReopens(state, flow & 1, records[record + RECORD.TCP_FLAGS]);
+  if (!over && !reopens && !isStale(cx, flows, flow, protocol)) return flow;
   flows.remove(flow);
   return NO_FLOW;
 }
@@ -63,9 +63,9 @@ export function pinEnds(cx: WorkerContext, slot: Slot, flow: FlowRef): boolean {
   const at = flows.entryOf(flow);
   const state = cx.table.stateOf(flows.entries[at + ENTRY.ENDPOINT]);
   if (state <= 0 || state > cx.nowSec) return false;
-  const status = flows.entries[at] & ~STATUS.TCP_STATE_MASK;
-  flows.entries[at] = status | (TCP_STATE.CLOSE << STATUS.TCP_STATE_SHIFT);
-  flows.entries[at + ENTRY.EXPIRES] = cx.nowSec + TIMEOUT_SEC.tcpTimeoutClose;
+  const status = flows.entries[at] & ~STATUS.STATE_MASK;
+  flows.entries[at] = status | (TCP_STATE.CLOSE << STATUS.STATE_SHIFT);
+  flows.entries[at + ENTRY.EXPIRES] = cx.nowSec + cx.timeouts[TIMEOUT.TCP + TCP_STATE.CLOSE];
   return true;
 }
 
@@ -84,8 +84,13 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   if (protocol === PROTOCOL.TCP && !tcpMayBegin(records[record + RECORD.TCP_FLAGS])) {
     return refused(DropReason.TcpInvalid);
   }
-  const at = flows.allocate();
-  if (at < 0) return refused(DropReason.FlowTableFull);
+  let at = flows.allocate();
+  if (at < 0) {
+    cx.evictionsLeft -= flows.evict(cx.nowSec, cx.evictionsLeft);
+    at = flows.allocate();
+    if (at < 0) return refused(DropReason.FlowTableFull);
+    cx.counters[COUNTER.FLOWS_EVICTED]++;
+  }
 
   const { entries, addressWords } = flows;
   const tuple = record + RECORD.TUPLE;
@@ -110,7 +115,8 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   }
   entries[at + ENTRY.DELTAS] = deltasOf(entries, original, reply, addressWords);
 
-  const flow = flows.confirm(at, protocol | STATUS.DST_NAT | (masquerade ? STATUS.SRC_NAT : 0));
+  const began = protocol === PROTOCOL.UDP ? (cx.nowSec & 0xff) << STATUS.STATE_SHIFT : 0;
+  const flow = flows.confirm(at, protocol | began | STATUS.DST_NAT | (masquerade ? STATUS.SRC_NAT : 0));
   if (flow === NO_FLOW) return refused(DropReason.FlowTableFull);
   cx.counters[COUNTER.FLOWS_CREATED]++;
   cx.counters[endpointRow(entries[at + ENTRY.ENDPOINT]) + ENDPOINT_ROW.FLOWS_CREATED]++;
@@ -145,19 +151,29 @@ export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
 
   let status = entries[at];
   if (direction === DIRECTION.REPLY) status |= STATUS.SEEN_REPLY;
-  let timeoutSec: number;
-  if (records[record + RECORD.PROTOCOL] === PROTOCOL.TCP) {
-    const before = (status & STATUS.TCP_STATE_MASK) >>> STATUS.TCP_STATE_SHIFT;
+  const protocol = records[record + RECORD.PROTOCOL];
+  const before = (status & STATUS.STATE_MASK) >>> STATUS.STATE_SHIFT;
+  const seenReply = (status & STATUS.SEEN_REPLY) !== 0;
+  let timeout: number;
+  if (protocol === PROTOCOL.TCP) {
     const state = nextTcpState(before, direction, records[record + RECORD.TCP_FLAGS]);
-    status = (status & ~STATUS.TCP_STATE_MASK) | (state << STATUS.TCP_STATE_SHIFT);
-    if (state === TCP_STATE.ESTABLISHED && status & STATUS.SEEN_REPLY) status |= STATUS.ASSURED;
-    timeoutSec = TCP_TIMEOUT_SEC[state];
+    status = (status & ~STATUS.STATE_MASK) | (state << STATUS.STATE_SHIFT);
+    timeout = TIMEOUT.TCP + state;
+    if (state === TCP_STATE.ESTABLISHED) {
+      if (seenReply) status |= STATUS.ASSURED;
+      else timeout = TIMEOUT.TCP_UNREPLIED;
+    }
+  } else if (protocol === PROTOCOL.SCTP) {
+    const state = nextSctpState(before, direction, records[record + RECORD.SCTP_CHUNK]);
+    status = (status & ~STATUS.STATE_MASK) | (state << STATUS.STATE_SHIFT);
+    if (state === SCTP_STATE.ESTABLISHED && seenReply) status |= STATUS.ASSURED;
+    timeout = TIMEOUT.SCTP + state;
   } else {
-    if (status & STATUS.SEEN_REPLY) status |= STATUS.ASSURED;
-    timeoutSec = status & STATUS.SEEN_REPLY ? TIMEOUT_SEC.udpTimeoutStream : TIMEOUT_SEC.udpTimeout;
+    if (seenReply && ((cx.nowSec - before) & 0xff) > UDP_STREAM_AFTER_SEC) status |= STATUS.ASSURED;
+    timeout = (status & STATUS.ASSURED) !== 0 ? TIMEOUT.UDP_STREAM : TIMEOUT.UDP;
   }
   entries[at] = status;
-  entries[at + ENTRY.EXPIRES] = cx.nowSec + timeoutSec;
+  entries[at + ENTRY.EXPIRES] = cx.nowSec + cx.timeouts[timeout];
 
   const length = records[record + RECORD.LENGTH];
   entries[at + ENTRY.PACKETS + direction]++;

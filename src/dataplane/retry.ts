@@ -12,7 +12,8 @@
  */
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, type FlowTable, NO_FLOW } from '../conntrack/flow-table.js';
-import { TIMEOUT_SEC } from '../conntrack/timeouts.js';
+import { TCP_STATE } from '../conntrack/tcp-state.js';
+import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER } from '../table/counters.js';
 import { PORT_FLAG } from '../table/layout.js';
 import { swapPorts } from '../wire/byte-order.js';
@@ -182,6 +183,10 @@ function failed(cx: WorkerContext, slot: Slot, pending: number): boolean {
   const record = recordAt(slot);
   const family = retry.words[at + PENDING.RECORD + RECORD.FAMILY];
   const flows = cx.flows[family];
+  if (retry.byEntry[family][retry.words[at] >> 1] !== pending + 1) {
+    release(cx, pending); // the entry has been given to another connection, which waits too
+    return false;
+  }
   if ((flows.entries[flows.entryOf(retry.words[at])] & STATUS.LIVE) === 0) {
     forget(cx, pending); // the client's flow ended meanwhile
     return false;
@@ -278,7 +283,7 @@ function abandon(cx: WorkerContext, family: number, flow: FlowRef): void {
   }
   entries[original + 2 * addressWords] = swapPorts(reply[2 * addressWords]);
   for (let i = 0; i < tupleWords; i++) entries[back + i] = reply[i];
-  entries[at + ENTRY.EXPIRES] = cx.nowSec + TIMEOUT_SEC.tcpTimeoutSynRecv;
+  entries[at + ENTRY.EXPIRES] = cx.nowSec + cx.timeouts[TIMEOUT.TCP + TCP_STATE.SYN_RECV];
   entries[at + ENTRY.ENDPOINT] = endpointId;
   flows.confirm(at, PROTOCOL.TCP | STATUS.ABANDONED);
 }

@@ -55,6 +55,8 @@ export interface WorkerStartup {
   readonly seed: number;
   /** One a family; one without addresses masquerades nothing. */
   readonly snatPools: readonly PoolWords[];
+  /** TIMEOUT.COUNT words, see conntrack/timeouts.ts. */
+  readonly timeouts: Int32Array;
 }
 
 /** @throws Error when memory cannot be mapped or the device answers with an error; the supervisor decides then */
@@ -79,6 +81,7 @@ export default function runWorker(startup: WorkerStartup): void {
     active,
     penalties: startup.penalties,
     random: new Random(seed + worker),
+    timeouts: startup.timeouts,
     counters: new Float64Array(map(startup.countersPath, COUNTERS_BYTES)),
   });
   cx.reapedMs = monotonicMs();

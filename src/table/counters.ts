@@ -27,6 +27,8 @@ export const COUNTER = {
   INJECTED: 11,
   /** Goes up and down: fragments that wait for the first of their datagram. */
   HELD: 12,
+  /** Flows that were not ASSURED and made room for new ones in a full table (nf_conntrack's early_drop). */
+  FLOWS_EVICTED: 13,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;

@@ -4,6 +4,10 @@ export const SCTP = { SPORT: 0, DPORT: 2, TAG: 4, CHECK: 8, SIZE: 12 } as const;
 /** Whether the common header lies within [at, end). */
 export const sctpFits = (_bytes: Uint8Array, at: number, end: number): boolean => end - at >= SCTP.SIZE;
 
+/** Type of the first chunk, behind the common header (RFC 9260 section 3.2); 255 when there is none. */
+export const sctpFirstChunk = (bytes: Uint8Array, at: number, end: number): number =>
+  at + SCTP.SIZE < end ? bytes[at + SCTP.SIZE] : 255;
+
 /** CRC32c by byte (Castagnoli, reflected 0x82f63b78; RFC 9260 appendix A). */
 const CRC_TABLE = new Int32Array(256);
 for (let byte = 0; byte < 256; byte++) {

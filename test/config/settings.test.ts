@@ -1,6 +1,8 @@
 /** Flags, file and defaults -> settings -> what decides about packets. */
 import t from 'tap';
-import { flowCapacityOf } from '../../src/config.js';
+import { flowCapacityOf, flowTimeoutsOf } from '../../src/config.js';
+import { TCP_STATE } from '../../src/conntrack/tcp-state.js';
+import { TIMEOUT } from '../../src/conntrack/timeouts.js';
 import { readKubeProxyConfiguration } from '../../src/control/config/kube-proxy-file.js';
 import { type Flags, type NodeFacts, proxyOptionsOf, settingsOf } from '../../src/control/config/settings.js';
 
@@ -100,9 +102,7 @@ t.test('fields without meaning are in one warning; those of other modes are not'
   ]);
   t.strictSame(resolve(text).options.featureGates, { Other: true, PreferSameTrafficDistribution: false });
   t.match(resolve(`mode: ipvs\n${text}`).warnings, [/ipvs.strictARP/]);
-  t.match(resolve('conntrack: {udpTimeout: 5s, tcpBeLiberal: true}\n').warnings, [
-    /here: conntrack.udpTimeout$/,
-  ]);
+  t.strictSame(resolve('conntrack: {udpTimeout: 5s, tcpBeLiberal: true}\n').warnings, []);
 });
 
 for (const [how, why] of [
@@ -174,6 +174,41 @@ t.test('conntrack limits give the size of the flow tables', async (t) => {
   t.equal(capacity('conntrack: {maxPerCore: 0, min: 1000000}\n'), 1 << 18, '0: left as it is');
   t.equal(capacity('conntrack: {maxPerCore: 1, min: 1000000}\n'), 1 << 20);
   t.equal(capacity('conntrack: {min: 1}\n'), 1 << 12, 'not smaller than is of use');
+
+  const flagged = (flags: Flags, workers = 1): number =>
+    flowCapacityOf(resolve('conntrack: {min: 1000000}\n', flags).settings.conntrack, workers);
+  t.equal(flagged({ maxFlows: 4_000_000 }), 1 << 22, '--max-flows wins over both');
+  t.equal(flagged({ maxFlows: 4_000_000, conntrackMin: 1, conntrackMaxPerCore: 1 }, 4), 1 << 20, 'a worker');
+  t.equal(flagged({ conntrackMin: 20_000 }), 1 << 15, '--conntrack-min wins over the file');
+  t.equal(flagged({ conntrackMaxPerCore: 0 }), 1 << 18, '0: left as it is');
+});
+
+t.test('timeouts: an option wins over the file, the file over the profile', async (t) => {
+  const secondsOf = (text: string, flags: Flags = {}): number[] => {
+    const words = flowTimeoutsOf(resolve(text, flags).settings.conntrack);
+    const { ESTABLISHED, CLOSE_WAIT, CLOSE } = TCP_STATE;
+    return [
+      words[ESTABLISHED],
+      words[CLOSE_WAIT],
+      words[CLOSE],
+      words[TIMEOUT.UDP],
+      words[TIMEOUT.UDP_STREAM],
+    ];
+  };
+  t.strictSame(secondsOf(''), [86_400, 3600, 10, 30, 120], 'as on a node that kube-proxy has set up');
+  t.strictSame(secondsOf('', { conntrackTimeouts: 'rfc' }), [7440, 240, 240, 300, 300]);
+  const text =
+    'conntrack: {tcpEstablishedTimeout: 1h, tcpCloseWaitTimeout: 0s, udpTimeout: 5s, udpStreamTimeout: 1500ms}\n';
+  t.strictSame(secondsOf(text), [3600, 60, 10, 5, 2], "0: nf_conntrack's own");
+  t.strictSame(secondsOf(text, { conntrackTimeouts: 'rfc' }), [3600, 240, 240, 5, 2]);
+  const flags: Flags = {
+    conntrackTcpTimeoutEstablished: 0,
+    conntrackTcpTimeoutCloseWait: 7000,
+    conntrackUdpTimeout: 8000,
+    conntrackUdpTimeoutStream: 9000,
+  };
+  t.strictSame(secondsOf(text, flags), [432_000, 7, 10, 8, 9]);
+  t.strictSame(secondsOf(text, { conntrackUdpTimeout: 1e15 }).at(3), 315_360_000, 'fits a word');
 });
 
 t.test("the host's links are known to what decides, where they are known", async (t) => {

@@ -125,7 +125,7 @@ t.test(
             table.remove(find(table, c.flow));
           } else if (c.kind === 'reap') {
             now += c.seconds;
-            table.reap(now, capacity);
+            table.reap(now, capacity, capacity);
             for (const [key, { expires }] of model) if (expires <= now) model.delete(key);
           } else if (c.kind === 'reattach') {
             table = open(file, capacity, SEED + now + 1);
@@ -168,11 +168,52 @@ t.test('reaping forgets what has expired, in slices, and comes round to everythi
   const table = fresh(16);
   for (let i = 0; i < 16; i++) create(table, { src: i, dst: 100, ports: 1 }, i < 8 ? 10 : 20);
   let reaped = 0;
-  for (let slice = 0; slice < 8; slice++) reaped += table.reap(10, 2);
+  for (let slice = 0; slice < 8; slice++) reaped += table.reap(10, 2, 2);
   t.equal(reaped, 8, 'EXPIRES is the first second without the flow');
   t.equal(table.count, 8);
-  t.equal(table.reap(19, 16), 0);
-  t.equal(table.reap(20, 16), 8);
+  t.equal(table.reap(19, 16, 16), 0);
+  t.equal(table.reap(20, 16, 3), 3, 'no more than it may at a time');
+  t.equal(table.reap(20, 16, 16), 5);
+});
+
+t.test(
+  'evicting forgets the next flow that is not assured, or has expired, and goes on behind it',
+  async (t) => {
+    const table = fresh(16);
+    const made = Array.from({ length: 6 }, (_, i) =>
+      create(table, { src: i, dst: 100, ports: 1 }, i === 4 ? 10 : 20),
+    );
+    const isThere = (i: number): boolean => find(table, { src: i, dst: 100, ports: 1 }) !== NO_FLOW;
+    for (const i of [0, 2, 4]) table.entries[table.entryOf(made[i])] |= STATUS.ASSURED;
+    t.equal(table.evict(10, 1), 1, 'one look');
+    t.equal(table.count, 6, 'at an assured one');
+    t.equal(table.evict(10, 16), 1);
+    t.notOk(isThere(1));
+    t.equal(table.evict(10, 16), 2);
+    t.notOk(isThere(3));
+    t.equal(table.evict(10, 16), 1);
+    t.notOk(isThere(4), 'expired');
+    t.equal(table.evict(10, 16), 1);
+    t.notOk(isThere(5));
+    t.equal(table.evict(10, 16), 6, 'only assured ones are left: once round, over the entries in use');
+    t.ok(isThere(0) && isThere(2));
+  },
+);
+
+t.test('entries that never held a flow are not looked at, nor by the next process', async (t) => {
+  const file = new ArrayBuffer(flowFileBytes(FAMILY.V4, 16));
+  const table = open(file, 16);
+  t.equal(table.sweepCount, 0);
+  const first = create(table, { src: 1, dst: 2, ports: 3 });
+  create(table, { src: 2, dst: 2, ports: 3 });
+  table.remove(first);
+  create(table, { src: 3, dst: 2, ports: 3 });
+  t.equal(table.sweepCount, 2, 'the entry that was given back is used first');
+  const next = open(file, 16);
+  t.equal(next.sweepCount, 2);
+  t.equal(next.count, 2);
+  new Int32Array(file)[FLOW_FILE.USED] = -1;
+  t.equal(open(file, 16).count, 2, 'a number that cannot be: all entries are looked at');
 });
 
 t.test(
@@ -195,6 +236,7 @@ t.test('of two records with one tuple only one is taken over', async (t) => {
   create(table, { src: 1, dst: 2, ports: 3 });
   const words = table.entries;
   words.copyWithin(5 * WORDS, 0, WORDS);
+  new Int32Array(file)[FLOW_FILE.USED] = 6;
   t.ok((words[5 * WORDS] & STATUS.LIVE) !== 0);
   const next = open(file, 8);
   t.equal(next.count, 1);

@@ -21,6 +21,7 @@ t.test('a packet costs no JavaScript heap, whatever its way', async (t) => {
     'related',
     'related6',
     'created',
+    'full',
     'fragments',
     'fragmentsHeld',
     'fragmentsLost',

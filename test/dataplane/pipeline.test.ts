@@ -293,9 +293,13 @@ t.test('side exits', async (t) => {
   t.test('a full flow table drops new flows and keeps the old ones', async (t) => {
     const plane = new TestDataplane(HTTPENV, { flowCapacity: 4 });
     const first = plane.forward({ from: '10.0.1.2:1', to: VIP, flags: ['SYN'] });
-    for (let port = 2; port <= 4; port++) plane.packet({ from: `10.0.1.2:${port}`, to: VIP, flags: ['SYN'] });
+    for (let port = 1; port <= 4; port++) {
+      const syn = plane.forward({ from: `10.0.1.2:${port}`, to: VIP, flags: ['SYN'] });
+      plane.packet({ from: syn.to, to: syn.from, flags: ['SYN', 'ACK'] });
+      plane.packet({ from: `10.0.1.2:${port}`, to: VIP, flags: ['ACK'] });
+    }
     t.equal(plane.packet({ from: '10.0.1.2:5', to: VIP, flags: ['SYN'] }), undefined);
-    t.strictSame(plane.counts, { received: 5, forwarded: 4, 'flow-table-full': 1 });
+    t.strictSame(plane.counts, { received: 14, forwarded: 13, 'flow-table-full': 1 });
     t.equal(plane.forward({ from: '10.0.1.2:1', to: VIP, flags: ['ACK'] }).to, first.to);
   });
 
@@ -332,7 +336,7 @@ t.test('the life of a flow', async (t) => {
       t.equal(plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'] }).to, first.to);
   });
 
-  t.test('an unanswered UDP flow ends after 30 s, an answered one after 120 s', async (t) => {
+  t.test('a UDP flow ends after 30 s, one that is a stream after 120 s', async (t) => {
     const plane = new TestDataplane(DNS);
     const query: PacketSpec = { from: CLIENT, to: '10.96.0.10:53', protocol: 'udp' };
     plane.packet(query);
@@ -343,8 +347,14 @@ t.test('the life of a flow', async (t) => {
 
     const there = plane.forward(query);
     plane.packet({ from: there.to, to: there.from, protocol: 'udp' });
+    plane.sleep(42);
+    t.equal(plane.flowCount, 0, 'one question and its answer are no stream');
+
+    const again = plane.forward(query);
+    plane.sleep(3);
+    plane.packet({ from: again.to, to: again.from, protocol: 'udp' });
     plane.sleep(119);
-    t.equal(plane.flowCount, 1);
+    t.equal(plane.flowCount, 1, 'answered after more than two seconds');
     plane.sleep(12);
     t.equal(plane.flowCount, 0);
   });

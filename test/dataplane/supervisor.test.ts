@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { timeoutsOf } from '../../src/conntrack/timeouts.js';
 import { Publisher } from '../../src/control/publish/publisher.js';
 import { Supervisor } from '../../src/dataplane/supervisor.js';
 import { DropReason } from '../../src/dataplane/verdict.js';
@@ -51,6 +52,7 @@ function rig(dir: string, descriptors: number[]): Rig {
       penalties: new Int32Array(new SharedArrayBuffer(64)),
       seed: 1,
       snatPools: [NO_POOL, NO_POOL],
+      timeouts: timeoutsOf('linux'),
     }),
     onRestart: (_, failure) => restarts.push(failure.message),
   });

@@ -86,6 +86,9 @@ t.test('iptables, one family at a time', async (t) => {
   t.match(rulesIn(ipv6.stdout, 'nat', 'KUBE-SERVICES'), [/ fd00:96::10 /, /must be the last rule/]);
   t.match(rulesIn(ipv6.stdout, 'nat', 'KUBE-POSTROUTING')[2], /--random-fully$/);
   t.equal(ipv6.stderr, '');
+  t.match(ipv4.stdout, /INVALID/);
+  const liberal = await run(t, 'iptables', '-f', file, ...node, '--conntrack-tcp-be-liberal');
+  t.notMatch(liberal.stdout, /INVALID/);
 });
 
 t.test('a configuration, and a flag that wins', async (t) => {

@@ -7,6 +7,7 @@ import v8 from 'node:v8';
 import { turn } from '../../src/dataplane/loop.js';
 import { frameAt, SLOTS } from '../../src/dataplane/packet.js';
 import type { Device } from '../../src/device/device.js';
+import { COUNTER } from '../../src/table/counters.js';
 import { TestDataplane } from './dataplane.js';
 import { cutAll } from './fragments.js';
 import { frame, icmpError, VNET_BYTES, view } from './packets.js';
@@ -111,6 +112,8 @@ const pieces = cutAll(
 const fragments = new TestDataplane(services);
 const held = endlessFragments(fragments, [...pieces].reverse());
 bytesPerPacket(fragments, held); // once more for what is compiled late
+// Every packet is a new flow and pushes out another: the table is full from the first round on.
+const full = new TestDataplane(services, { flowCapacity: 1 << 10 });
 
 console.log(
   JSON.stringify({
@@ -125,6 +128,8 @@ console.log(
     related: bytesPerPacket(hits, endless(hits, error, 0)),
     related6: bytesPerPacket(hits6, endless(hits6, error6, 0)),
     created: bytesPerPacket(created, device),
+    full: bytesPerPacket(full, endless(full, syn, 50_000)),
+    flowsEvicted: full.cx.counters[COUNTER.FLOWS_EVICTED],
     flowsCreated: created.counts['forwarded'],
   }),
 );

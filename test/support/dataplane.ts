@@ -99,6 +99,8 @@ export interface DataplaneOptions extends TableOptions {
   flowCapacity?: number;
   /** A flow table's file (of IPv4) to go on with. */
   flowFile?: ArrayBufferLike;
+  /** Words by TIMEOUT; those of profile linux unless given. */
+  timeouts?: Int32Array;
 }
 
 const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
@@ -121,6 +123,7 @@ export class TestDataplane extends InMemoryDataplane {
       seed: options.seed ?? 1,
       flowCapacity: options.flowCapacity ?? 1024,
       flowFiles: [options.flowFile],
+      ...(options.timeouts && { timeouts: options.timeouts }),
     });
     this.ids = ids;
     this.options = options;

@@ -24,15 +24,13 @@ function whole(min: number, max: number) {
 
 const DURATION_RULE = 'must be a duration such as "30s" or "1h0m0s"';
 /** Read as milliseconds. */
-const duration = z
-  .string(DURATION_RULE)
-  .transform((given, context) => {
-    const ms = parseDurationMs(given);
-    if (ms !== null && ms >= 0) return ms;
-    context.addIssue(ms === null ? DURATION_RULE : 'must not be negative');
-    return z.NEVER;
-  })
-  .nullish();
+export const timeoutMs = z.string(DURATION_RULE).transform((given, context) => {
+  const ms = parseDurationMs(given);
+  if (ms !== null && ms >= 0) return ms;
+  context.addIssue(ms === null ? DURATION_RULE : 'must not be negative');
+  return z.NEVER;
+});
+const duration = timeoutMs.nullish();
 
 const CIDRS_RULE = 'must be a CIDR such as "10.244.0.0/16", or one of each family with a comma between them';
 /** Read as a list of canonical CIDRs. */

@@ -2,6 +2,7 @@
  * How the proxy is set up: from the command line, from a KubeProxyConfiguration file, or by kube-proxy's defaults, in
  * this order; and together with what is known of the node the ProxyOptions that decide about packets.
  */
+import type { TimeoutProfile } from '../../conntrack/timeouts.js';
 import { parseCidr } from '../../wire/address.js';
 import type { ProxyMode, ProxyOptions } from '../model/proxy-options.js';
 import { type BindAddress, HEALTHZ_PORT, type KubeProxyConfiguration } from './schema.js';
@@ -17,6 +18,15 @@ export interface Flags {
   readonly nodeLabels?: Readonly<Record<string, string>>;
   readonly nodeportAddresses?: readonly string[];
   readonly healthzBindAddress?: BindAddress | null;
+  readonly conntrackTimeouts?: TimeoutProfile;
+  readonly conntrackTcpTimeoutEstablished?: number;
+  readonly conntrackTcpTimeoutCloseWait?: number;
+  readonly conntrackUdpTimeout?: number;
+  readonly conntrackUdpTimeoutStream?: number;
+  readonly conntrackTcpBeLiberal?: boolean;
+  readonly conntrackMaxPerCore?: number;
+  readonly conntrackMin?: number;
+  readonly maxFlows?: number;
 }
 
 /** Everything that is set, defaults filled in. Frozen. */
@@ -45,15 +55,20 @@ export interface Settings {
   readonly conntrack: ConntrackSettings;
 }
 
-/** nf_conntrack's; null: not configured. */
+/** How flows are kept; null: not configured, nor by kube-proxy's default. */
 export interface ConntrackSettings {
+  /** What holds where nothing else is configured. */
+  readonly profile: TimeoutProfile;
   readonly tcpEstablishedTimeoutMs: number | null;
   readonly tcpCloseWaitTimeoutMs: number | null;
   readonly udpTimeoutMs: number | null;
   readonly udpStreamTimeoutMs: number | null;
+  /** Of the rules that `export` writes; here no window is looked at. */
   readonly tcpBeLiberal: boolean;
   readonly maxPerCore: number | null;
   readonly min: number | null;
+  /** Flows of one family. */
+  readonly maxFlows: number | null;
 }
 
 /** What is known of this node. */
@@ -71,13 +86,14 @@ export interface NodeFacts {
 const SYNC_PERIOD_MS = 30_000;
 /** kube-proxy's 1 s spares iptables-restore, which is not run here. */
 const MIN_SYNC_PERIOD_MS = 0;
+const KUBE_PROXY_TIMEOUT_MS = { established: 86_400_000, closeWait: 3_600_000 } as const;
 
 export function settingsOf(
   flags: Flags,
   file: KubeProxyConfiguration | null,
 ): { settings: Settings; warnings: string[] } {
   const mode = flags.proxyMode ?? given(file?.mode) ?? 'iptables';
-  const { conntrack, iptables, nftables, ipvs } = file ?? {};
+  const { iptables, nftables, ipvs } = file ?? {};
   const ofMode = mode === 'nftables' ? nftables : mode === 'ipvs' ? ipvs : iptables;
   const local = clusterCIDRsOf(flags, file);
   const settings: Settings = {
@@ -97,15 +113,7 @@ export function settingsOf(
     bindAddressHardFail: file?.bindAddressHardFail ?? false,
     minSyncPeriodMs: ofMode?.minSyncPeriod ?? MIN_SYNC_PERIOD_MS,
     syncPeriodMs: ofMode?.syncPeriod || SYNC_PERIOD_MS,
-    conntrack: {
-      tcpEstablishedTimeoutMs: conntrack?.tcpEstablishedTimeout ?? null,
-      tcpCloseWaitTimeoutMs: conntrack?.tcpCloseWaitTimeout ?? null,
-      udpTimeoutMs: conntrack?.udpTimeout || null,
-      udpStreamTimeoutMs: conntrack?.udpStreamTimeout || null,
-      tcpBeLiberal: conntrack?.tcpBeLiberal ?? false,
-      maxPerCore: conntrack?.maxPerCore ?? null,
-      min: conntrack?.min ?? null,
-    },
+    conntrack: conntrackOf(flags, file),
   };
   const unused = file === null ? [] : unusedFields(file, mode);
   return {
@@ -199,6 +207,29 @@ function clusterCIDRsOf(
   };
 }
 
+/**
+ * A flag wins over the file, the file over the profile. Where neither says how long a connection is kept, profile linux has
+ * it as on a node that kube-proxy has set up; 0 is kube-proxy's word for nf_conntrack's own default.
+ */
+function conntrackOf(flags: Flags, file: KubeProxyConfiguration | null): ConntrackSettings {
+  const conntrack = file?.conntrack;
+  const profile = flags.conntrackTimeouts ?? 'linux';
+  const byDefault = profile === 'linux' ? KUBE_PROXY_TIMEOUT_MS : { established: null, closeWait: null };
+  const { conntrackTcpTimeoutEstablished: established, conntrackTcpTimeoutCloseWait: closeWait } = flags;
+  return {
+    profile,
+    tcpEstablishedTimeoutMs:
+      (established ?? conntrack?.tcpEstablishedTimeout ?? byDefault.established) || null,
+    tcpCloseWaitTimeoutMs: (closeWait ?? conntrack?.tcpCloseWaitTimeout ?? byDefault.closeWait) || null,
+    udpTimeoutMs: (flags.conntrackUdpTimeout ?? conntrack?.udpTimeout) || null,
+    udpStreamTimeoutMs: (flags.conntrackUdpTimeoutStream ?? conntrack?.udpStreamTimeout) || null,
+    tcpBeLiberal: flags.conntrackTcpBeLiberal ?? conntrack?.tcpBeLiberal ?? false,
+    maxPerCore: flags.conntrackMaxPerCore ?? conntrack?.maxPerCore ?? null,
+    min: flags.conntrackMin ?? conntrack?.min ?? null,
+    maxFlows: flags.maxFlows ?? null,
+  };
+}
+
 /** As the defaults have it: all addresses of the family of bindAddress. "" in the file is the default too. */
 function healthzOf(flags: Flags, file: KubeProxyConfiguration | null): BindAddress | null {
   if (flags.healthzBindAddress !== undefined) return flags.healthzBindAddress;
@@ -224,10 +255,6 @@ const WITHOUT_MEANING: readonly string[] = [
   'winkernel',
   'detectLocal',
   'oomScoreAdj',
-  'conntrack.tcpEstablishedTimeout',
-  'conntrack.tcpCloseWaitTimeout',
-  'conntrack.udpTimeout',
-  'conntrack.udpStreamTimeout',
   'configSyncPeriod',
   'portRange',
   'windowsRunAsService',
