@@ -61,6 +61,8 @@ export const RECORD = {
   OUTCOME: 8,
   /** Offset in the service table of the PORT record that `match` found. */
   PORT: 9,
+  /** DropReason that `vet` found: why the packet may begin no flow. */
+  UNFIT: 10,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

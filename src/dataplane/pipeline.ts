@@ -5,10 +5,10 @@
  *      |        |       |- endpoint gone, policy reset; abandoned -> RST   ^
  *      |        |       '- endpoint refused the SYN -> retry with another -+
  *      |        | miss                                                     |
- *      |        '-> match -- endpoint ------> pinCreate -> keepSyn --------'
- *      |              |-- not a service ----> Pass '-- no room --> Drop
- *      |              |-- policy, source range, SNAT address -> Drop
- *      |              '-- no endpoints, unserved port -> Reject
+ *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
+ *      |                     |-- not a service -> Pass '-- no room -> Drop
+ *      |                     |-- unfit, policy, source range, SNAT address -> Drop
+ *      |                     '-- no endpoints, unserved port -> Reject
  *      '-- malformed, fragment -> Drop
  */
 import { NO_FLOW } from '../conntrack/flow-table.js';
@@ -26,6 +26,7 @@ import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
 import { translate } from './translate.js';
 import { DropReason, Match, Verdict } from './verdict.js';
+import { vet } from './vet.js';
 
 /** Decides and rewrites the packet in `slot`, and notes its outcome; a dropped packet's length becomes 0. */
 export function process(cx: WorkerContext, slot: Slot): Verdict {
@@ -42,10 +43,13 @@ export function process(cx: WorkerContext, slot: Slot): Verdict {
     if (failedFlow !== NO_FLOW && unreachable(cx, slot, failedFlow)) {
       return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
     }
+    const unfit = vet(cx, slot);
     const found = match(cx, slot);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
     if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
+    if (unfit !== DropReason.None) return drop(cx, slot, unfit);
+    if (found === Match.EndpointIsService) return drop(cx, slot, DropReason.EndpointIsService);
     if (found === Match.NoLocalEndpoints) return drop(cx, slot, DropReason.NoLocalEndpoints);
     if (found === Match.SourceRange) return drop(cx, slot, DropReason.SourceRange);
     if (found === Match.UnusedServiceAddress) return drop(cx, slot, DropReason.UnusedServiceAddress);

@@ -47,6 +47,16 @@ export const DropReason = {
   UnusedServiceAddress: 19,
   /** An RST from an endpoint that was given up. */
   Abandoned: 20,
+  /** To one of our addresses, from one that no answer reaches: unspecified, multicast, broadcast, ... */
+  MartianSource: 21,
+  /** From and to the same address and port. */
+  Land: 22,
+  /** From an address that only Services have. */
+  OwnSource: 23,
+  /** A TTL or hop limit of 0: whoever counted it down should have dropped it. */
+  TtlZero: 24,
+  /** The chosen endpoint is itself the address of a Service. */
+  EndpointIsService: 25,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -75,5 +85,9 @@ export const Match = {
   SnatAddress: 6,
   /** Not our business. */
   NotAService: 7,
+  /** A frontend with endpoints, but the packet may begin no flow: nothing was chosen. */
+  Unfit: 8,
+  /** The chosen endpoint is itself the address of a Service. */
+  EndpointIsService: 9,
 } as const;
 export type Match = (typeof Match)[keyof typeof Match];
