@@ -104,6 +104,8 @@ function parseTransport(
   }
   if (protocol === PROTOCOL.SCTP) {
     if (!sctpFits(bytes, l4, end)) return DropReason.BadSctpHeader;
+    // What the kernel would fill in on the way out is an internet checksum, which SCTP has not.
+    if (bytes[frameAt(slot) + VNET.FLAGS] & VNET_FLAG.NEEDS_CSUM) return DropReason.BadPartialChecksum;
     // `translate` computes the CRC anew and would make a damaged packet look whole.
     if (words[(l4 + SCTP.CHECK) >> 2] !== sctpChecksum(bytes, l4, end)) return DropReason.BadSctpChecksum;
     records[ports] = words[l4 >> 2];

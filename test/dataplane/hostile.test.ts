@@ -124,3 +124,26 @@ t.test(
     );
   },
 );
+
+t.test("an IPv6 packet that has yet to be routed elsewhere is not the Service's", async (t) => {
+  // Routing header, type 0 and 4: with segments left, the checksum covers the last address and not the VIP.
+  const options = Uint8Array.of(17, 2, 0, 1, ...Array(20).fill(0));
+  const packet: PacketSpec = { from: '[fd00::2]:5', to: VIP6, protocol: 'udp', extensions: 43, options };
+  const plane = new TestDataplane(HTTP);
+  t.equal(plane.packet(packet), undefined);
+  t.strictSame(plane.counts, { received: 1, 'unsupported-protocol': 1 });
+  const foreign = frame({ ...packet, to: '[2001:db8::1]:80' });
+  t.strictSame(plane.send(foreign), [foreign], 'passes if foreign');
+  options[3] = 0;
+  t.equal(plane.forward({ ...packet, options }).to, '[fd00:244::1]:1', 'served when no segment is left');
+});
+
+t.test('an SCTP packet whose checksum is left to the device is refused', async (t) => {
+  const plane = new TestDataplane({ [`${VIP}/sctp`]: ENDPOINTS });
+  const packet = frame({ from: CLIENT, to: VIP, protocol: 'sctp' });
+  packet[0] = 1;
+  packet[6] = 20;
+  packet[8] = 8;
+  t.strictSame(plane.send(packet), []);
+  t.strictSame(plane.counts, { received: 1, 'bad-partial-checksum': 1 });
+});
