@@ -25,7 +25,7 @@ export const clusterIP = (service: number, v6: boolean): string =>
 export const externalIP = (service: number, v6: boolean): string =>
   v6 ? `2001:db8:2::${service + 1}` : `192.0.2.${service + 1}`;
 export const podIP = (service: number, last: number, v6: boolean): string =>
-  v6 ? `fd00:32::${service}:${last}` : `10.32.${service}.${last}`;
+  v6 ? `fd00:32::${service + 1}:${last}` : `10.32.${service}.${last}`;
 export const PORT = 80;
 export const TARGET_PORT = 8080;
 export const NODE_PORT = 30_000;
