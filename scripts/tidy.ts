@@ -44,6 +44,7 @@ const DEPENDENCY_HOME: Record<string, string> = {
 const HOT_PATH = [
   'pipeline',
   'parse',
+  'vet',
   'match',
   'pin',
   'translate',

@@ -141,7 +141,7 @@ function findPlain(cx: WorkerContext, count: number): void {
     let protocol: number;
     let ports: number;
     if (bytes[at] >>> 4 === 4) {
-      if (!ipv4Fits(bytes, at, end) || ipv4IsFragment(bytes, at)) continue;
+      if (!ipv4Fits(bytes, at, end) || ipv4IsFragment(bytes, at) || bytes[at + IPV4.TTL] === 0) continue;
       l4 = at + ipv4HeaderBytes(bytes, at);
       length = ipv4TotalLength(bytes, at);
       protocol = bytes[at + IPV4.PROTOCOL];
@@ -149,7 +149,7 @@ function findPlain(cx: WorkerContext, count: number): void {
       records[tuple] = words[(at + IPV4.SRC) >> 2];
       records[tuple + 1] = words[(at + IPV4.DST) >> 2];
     } else {
-      if (!ipv6Fits(bytes, at, end)) continue;
+      if (!ipv6Fits(bytes, at, end) || bytes[at + IPV6.HOP_LIMIT] === 0) continue;
       l4 = at + IPV6.SIZE;
       length = ipv6TotalLength(bytes, at);
       protocol = bytes[at + IPV6.NEXT_HEADER];

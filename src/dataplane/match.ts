@@ -23,9 +23,10 @@ import { isAvoided } from './avoid.js';
 import { choose, NO_ENDPOINT } from './choose.js';
 import type { WorkerContext } from './context.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
-import { Match } from './verdict.js';
+import { DropReason, Match } from './verdict.js';
+import { isOurs } from './vet.js';
 
-/** After Match.Endpoint, the record holds PORT, ENDPOINT and MASQUERADE. */
+/** Asked after `vet`. After Match.Endpoint, the record holds PORT, ENDPOINT and MASQUERADE. */
 export function match(cx: WorkerContext, slot: Slot): Match {
   const { table, records } = cx;
   const record = recordAt(slot);
@@ -95,6 +96,8 @@ function take(cx: WorkerContext, record: number, port: number, local: boolean, m
   const { table, records } = cx;
   const set = port + (local ? PORT.LOCAL : PORT.CLUSTER);
   if (table.words[set + 1] === 0) return Match.NoLocalEndpoints;
+  // Choosing takes a turn and renews an affinity: not for what is dropped anyhow.
+  if (records[record + RECORD.UNFIT] !== DropReason.None) return Match.Unfit;
   const src = record + RECORD.TUPLE;
   const count = ADDRESS_WORDS[records[record + RECORD.FAMILY] as 0 | 1];
   const affinitySec = table.words[port + PORT.AFFINITY_SEC];
@@ -103,6 +106,8 @@ function take(cx: WorkerContext, record: number, port: number, local: boolean, m
       ? choose(cx, port, set, src, count)
       : chooseSticky(cx, port, set, src, count, affinitySec);
   if (endpoint === NO_ENDPOINT) return Match.NoEndpoints;
+  // It would come back into the device as a new connection, and two such Services would send it to and fro.
+  if (isOurs(cx, table.words, endpoint + ENDPOINT.ADDRESS, record)) return Match.EndpointIsService;
 
   // Hairpin: an endpoint that reaches itself would answer itself directly, past the proxy.
   const hairpin = isAddress(table.words, endpoint + ENDPOINT.ADDRESS, records, src, count);

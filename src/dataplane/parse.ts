@@ -40,6 +40,7 @@ function parseIpv4(cx: WorkerContext, slot: Slot, at: number, end: number): Drop
   const tuple = recordAt(slot) + RECORD.TUPLE;
   records[tuple] = words[(at + IPV4.SRC) >> 2];
   records[tuple + 1] = words[(at + IPV4.DST) >> 2];
+  if (bytes[at + IPV4.TTL] === 0) return DropReason.TtlZero;
   if (ipv4IsFragment(bytes, at)) return DropReason.Fragment;
   const length = ipv4TotalLength(bytes, at);
   return parseTransport(
@@ -59,6 +60,7 @@ function parseIpv6(cx: WorkerContext, slot: Slot, at: number, end: number): Drop
   if (!ipv6Fits(bytes, at, end)) return DropReason.BadIpHeader;
   const tuple = recordAt(slot) + RECORD.TUPLE;
   for (let i = 0; i < 8; i++) records[tuple + i] = words[((at + IPV6.SRC) >> 2) + i];
+  if (bytes[at + IPV6.HOP_LIMIT] === 0) return DropReason.TtlZero;
   const length = ipv6TotalLength(bytes, at);
   const l4 = ipv6Transport(bytes, at, at + length);
   if (l4 === IPV6_FRAGMENT) return DropReason.Fragment;
@@ -102,6 +104,8 @@ function parseTransport(
   }
   if (protocol === PROTOCOL.SCTP) {
     if (!sctpFits(bytes, l4, end)) return DropReason.BadSctpHeader;
+    // What the kernel would fill in on the way out is an internet checksum, which SCTP has not.
+    if (bytes[frameAt(slot) + VNET.FLAGS] & VNET_FLAG.NEEDS_CSUM) return DropReason.BadPartialChecksum;
     // `translate` computes the CRC anew and would make a damaged packet look whole.
     if (words[(l4 + SCTP.CHECK) >> 2] !== sctpChecksum(bytes, l4, end)) return DropReason.BadSctpChecksum;
     records[record + RECORD.SCTP_CHUNK] = sctpFirstChunk(bytes, l4, end);

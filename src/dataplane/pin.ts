@@ -5,7 +5,7 @@
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, type FlowTable, NO_FLOW } from '../conntrack/flow-table.js';
 import { nextSctpState, SCTP_STATE } from '../conntrack/sctp-state.js';
-import { nextTcpState, TCP_STATE, tcpMayBegin, tcpReopens } from '../conntrack/tcp-state.js';
+import { nextTcpState, TCP_STATE, tcpReopens } from '../conntrack/tcp-state.js';
 import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../table/counters.js';
 import { ENDPOINT, ENDPOINT_STATE } from '../table/layout.js';
@@ -81,9 +81,6 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   const protocol = records[record + RECORD.PROTOCOL];
   const flows = cx.flows[family];
   const pool = cx.pools[family];
-  if (protocol === PROTOCOL.TCP && !tcpMayBegin(records[record + RECORD.TCP_FLAGS])) {
-    return refused(DropReason.TcpInvalid);
-  }
   let at = flows.allocate();
   if (at < 0) {
     cx.evictionsLeft -= flows.evict(cx.nowSec, cx.evictionsLeft);

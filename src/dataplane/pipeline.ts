@@ -7,10 +7,10 @@
  *      |        | miss                                                     |
  *      |        |-- ICMP error about a flow -> related -------------> Forward
  *      |        |      '- endpoint of a kept SYN unreachable -> retry ------+
- *      |        '-> match -- endpoint ------> pinCreate -> keepSyn --------'
- *      |              |-- not a service ----> Pass '-- no room --> Drop
- *      |              |-- policy, source range, SNAT address -> Drop
- *      |              '-- no endpoints, unserved port -> Reject
+ *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
+ *      |                     |-- not a service -> Pass '-- no room -> Drop
+ *      |                     |-- unfit, policy, source range, SNAT address -> Drop
+ *      |                     '-- no endpoints, unserved port -> Reject
  *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
  *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; Drop
  *      |           |-- before the first -> Hold, and once more from parse when that has come; no room, too late -> Drop
@@ -44,6 +44,7 @@ import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
 import { translate, translateAddresses } from './translate.js';
 import { DropReason, Match, Verdict } from './verdict.js';
+import { vet } from './vet.js';
 
 /** Decides and rewrites the packet in `slot`, and notes its outcome; a dropped packet's length becomes 0. */
 export function process(cx: WorkerContext, slot: Slot): Verdict {
@@ -70,11 +71,14 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
       translateRelated(cx, slot, related);
       return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
     }
+    const unfit = vet(cx, slot);
     const found = match(cx, slot);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
     if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
+    if (unfit !== DropReason.None) return drop(cx, slot, unfit);
+    if (found === Match.EndpointIsService) return drop(cx, slot, DropReason.EndpointIsService);
     if (found === Match.NoLocalEndpoints) return drop(cx, slot, DropReason.NoLocalEndpoints);
     if (found === Match.SourceRange) return drop(cx, slot, DropReason.SourceRange);
     if (found === Match.UnusedServiceAddress) return drop(cx, slot, DropReason.UnusedServiceAddress);

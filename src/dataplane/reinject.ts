@@ -10,11 +10,10 @@ export function reinject(cx: WorkerContext, device: Device, count: number): numb
   const written = device.writeBatch(count);
   const { lengths } = cx.slab;
   for (let slot = 0; slot < count; slot++) {
-    const refused = lengths[slot] < 0;
-    const counter = refused
-      ? COUNTER.DROPPED + DropReason.WriteFailed
-      : cx.records[recordAt(slot) + RECORD.OUTCOME];
-    cx.counters[counter]++;
+    const counter = cx.records[recordAt(slot) + RECORD.OUTCOME];
+    if (lengths[slot] >= 0) cx.counters[counter]++;
+    // What no packet read stands behind has no outcome that could be changed.
+    else if (counter !== COUNTER.INJECTED) cx.counters[COUNTER.DROPPED + DropReason.WriteFailed]++;
   }
   return written < 0 ? written : 0;
 }

@@ -48,7 +48,7 @@ const PENDING = {
   LENGTH: 1,
   /** Endpoints tried so far. */
   ATTEMPTS: 2,
-  /** When the endpoint's time is up: milliseconds, as 53 bits do not fit a word, since `since`. */
+  /** When the endpoint's time is up: the low 32 bits of the millisecond, compared by difference. */
   DUE: 3,
   /** Ids of the endpoints tried. */
   TRIED: 4,
@@ -71,8 +71,6 @@ export class RetryTable {
   triedCount = 0;
   budget = BUDGET_MAX;
   budgetMs = 0;
-  /** Where DUE counts from. */
-  since = 0;
   /** No connection's time is up before. */
   nextDueMs = Number.MAX_SAFE_INTEGER;
   /** The record of the slot in hand, while `match` is asked about another packet. */
@@ -147,17 +145,20 @@ export function unreachable(cx: WorkerContext, slot: Slot, flow: FlowRef): boole
 export function retryDue(cx: WorkerContext, count: number): number {
   const { retry } = cx;
   if (cx.nowMs < retry.nextDueMs) return count;
+  const now = Math.floor(cx.nowMs);
   let used = count;
   retry.nextDueMs = Number.MAX_SAFE_INTEGER;
   for (let pending = 0; pending < PENDING_MAX; pending++) {
     const at = pending * PENDING.SIZE;
     if (retry.words[at] === NO_FLOW) continue;
-    const dueMs = retry.since + retry.words[at + PENDING.DUE];
-    if (dueMs <= cx.nowMs && used < SLOTS) {
+    const leftMs = (retry.words[at + PENDING.DUE] - now) | 0;
+    if (leftMs <= 0 && used < SLOTS) {
       // The record of a slot behind the batch belongs to nobody, so that `failed` may use it.
-      if (failed(cx, used, pending)) cx.records[recordAt(used++) + RECORD.OUTCOME] = COUNTER.INJECTED;
+      if (failed(cx, used, pending) && cx.slab.lengths[used] > 0) {
+        cx.records[recordAt(used++) + RECORD.OUTCOME] = COUNTER.INJECTED;
+      }
     } else {
-      retry.nextDueMs = Math.min(retry.nextDueMs, dueMs);
+      retry.nextDueMs = Math.min(retry.nextDueMs, now + leftMs);
     }
   }
   return used;
@@ -174,23 +175,19 @@ function failed(cx: WorkerContext, slot: Slot, pending: number): boolean {
   const { retry, records } = cx;
   const at = pending * PENDING.SIZE;
   const attempts = retry.words[at + PENDING.ATTEMPTS];
+  const record = recordAt(slot);
+  const family = retry.words[at + PENDING.RECORD + RECORD.FAMILY];
+  const flows = cx.flows[family];
+  if (!isWaiting(cx, flows, retry.words[at])) {
+    forget(cx, pending);
+    return false;
+  }
   retry.penalties[retry.words[at + PENDING.TRIED + attempts - 1]] = tickOf(cx.nowMs) + PENALTY_TICKS;
   if (attempts === ATTEMPTS_MAX || !spend(cx)) {
     forget(cx, pending);
     return false;
   }
 
-  const record = recordAt(slot);
-  const family = retry.words[at + PENDING.RECORD + RECORD.FAMILY];
-  const flows = cx.flows[family];
-  if (retry.byEntry[family][retry.words[at] >> 1] !== pending + 1) {
-    release(cx, pending); // the entry has been given to another connection, which waits too
-    return false;
-  }
-  if ((flows.entries[flows.entryOf(retry.words[at])] & STATUS.LIVE) === 0) {
-    forget(cx, pending); // the client's flow ended meanwhile
-    return false;
-  }
   retry.triedCount = attempts;
   for (let i = 0; i < attempts; i++) retry.tried[i] = retry.words[at + PENDING.TRIED + i];
   for (let i = 0; i < RECORD.SIZE; i++) {
@@ -225,6 +222,18 @@ function failed(cx: WorkerContext, slot: Slot, pending: number): boolean {
   return true;
 }
 
+/** Whether the client still wants the connection: its flow has neither ended meanwhile nor been closed by it. */
+function isWaiting(cx: WorkerContext, flows: FlowTable, flow: FlowRef): boolean {
+  const at = flows.entryOf(flow);
+  const status = flows.entries[at];
+  const state = (status & STATUS.STATE_MASK) >>> STATUS.STATE_SHIFT;
+  return (
+    (status & STATUS.LIVE) !== 0 &&
+    state === TCP_STATE.SYN_SENT &&
+    flows.entries[at + ENTRY.EXPIRES] > cx.nowSec
+  );
+}
+
 /** The connection waits for the endpoint that `match` chose last. */
 function waitFor(cx: WorkerContext, pending: number, flow: FlowRef): void {
   const { retry } = cx;
@@ -233,12 +242,14 @@ function waitFor(cx: WorkerContext, pending: number, flow: FlowRef): void {
   const family = words[at + PENDING.RECORD + RECORD.FAMILY];
   const flows = cx.flows[family];
   const attempts = words[at + PENDING.ATTEMPTS];
-  const dueMs = cx.nowMs + PATIENCE_MS[attempts];
-  if (retry.freeCount === PENDING_MAX - 1) retry.since = cx.nowMs; // the only one: time may begin anew
+  const dueMs = Math.ceil(cx.nowMs + PATIENCE_MS[attempts]);
+  // The entry may have been that of a connection whose flow ended while it waited: its time is up now.
+  const earlier = pendingOf(cx, family, flow);
+  if (earlier !== NO_PENDING && earlier !== pending) forget(cx, earlier);
   words[at] = flow;
   words[at + PENDING.ATTEMPTS] = attempts + 1;
   words[at + PENDING.TRIED + attempts] = flows.entries[flows.entryOf(flow) + ENTRY.ENDPOINT];
-  words[at + PENDING.DUE] = Math.ceil(dueMs - retry.since);
+  words[at + PENDING.DUE] = dueMs | 0;
   retry.byEntry[family][flow >> 1] = pending + 1;
   retry.nextDueMs = Math.min(retry.nextDueMs, dueMs);
 }

@@ -73,6 +73,16 @@ export const DropReason = {
   FragmentNoRoom: 32,
   /** A fragment of a protocol that can be translated only whole (SCTP's CRC) or not at all. */
   UnsupportedFragment: 33,
+  /** To one of our addresses, from one that no answer reaches: unspecified, multicast, broadcast, ... */
+  MartianSource: 34,
+  /** From and to the same address and port. */
+  Land: 35,
+  /** From an address that only Services have. */
+  OwnSource: 36,
+  /** A TTL or hop limit of 0: whoever counted it down should have dropped it. */
+  TtlZero: 37,
+  /** The chosen endpoint is itself the address of a Service. */
+  EndpointIsService: 38,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -101,5 +111,9 @@ export const Match = {
   SnatAddress: 6,
   /** Not our business. */
   NotAService: 7,
+  /** A frontend with endpoints, but the packet may begin no flow: nothing was chosen. */
+  Unfit: 8,
+  /** The chosen endpoint is itself the address of a Service. */
+  EndpointIsService: 9,
 } as const;
 export type Match = (typeof Match)[keyof typeof Match];

@@ -163,8 +163,8 @@ export const MAGLEV_SIZE = 65_537;
 export const frontendKey = (family: number, portHalf: number, protocol: number): number =>
   0x8000_0000 | (family << 24) | (protocol << 16) | portHalf;
 
-/** The key of an address as a whole: port and protocol 0. */
-export const wholeAddressKey = (family: number): number => frontendKey(family, 0, 0);
+/** The key of an address as a whole; a packet's own numbers, even all zeros, never make it. */
+export const wholeAddressKey = (family: number): number => 0x2000_0000 | frontendKey(family, 0, 0);
 
 /** The key of a NodePort, which is looked up without an address. */
 export const nodePortKey = (family: number, portHalf: number, protocol: number): number =>

@@ -13,6 +13,9 @@ export const IPV6 = {
 /** Extension headers that are walked (RFC 8200 section 4): next header, length in 8 bytes beyond the first 8. */
 const EXTENSION = { HOP_BY_HOP: 0, ROUTING: 43, FRAGMENT: 44, DESTINATION: 60 } as const;
 
+/** Where a routing header says how many of its addresses are still to be visited (RFC 8200 section 4.4). */
+const SEGMENTS_LEFT = 3;
+
 /** A packet with more extension headers is nobody's: RFC 8200 allows each once (destination options twice). */
 const EXTENSIONS_MAX = 8;
 
@@ -32,7 +35,8 @@ export const IPV6_FRAGMENT = -1;
 export const IPV6_BAD_EXTENSION = -2;
 
 /**
- * Walks the extension headers of a packet that fits.
+ * Walks the extension headers of a packet that fits. A routing header with segments left ends the walk like a protocol of
+ * its own: the packet is not at its destination yet, and its transport checksum is over another address.
  * @param end byte behind the packet
  * @returns the offset of the transport header; `ipv6Protocol` tells its protocol. IPV6_FRAGMENT
  *   for a fragment (an atomic one is a whole packet, RFC 6946), IPV6_BAD_EXTENSION when the chain leaves the packet or is
@@ -83,6 +87,7 @@ function walk(bytes: Uint8Array, first: number, from: number, end: number): numb
     if (end - header < 8) return IPV6_BAD_EXTENSION;
     if (isFragment && !isAtomic(bytes, header)) return IPV6_FRAGMENT;
     const size = extensionBytes(bytes, header, next);
+    if (next === EXTENSION.ROUTING && bytes[header + SEGMENTS_LEFT] !== 0) return header;
     next = bytes[header];
     header += size;
     if (header > end) return IPV6_BAD_EXTENSION;

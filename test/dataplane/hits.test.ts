@@ -62,6 +62,7 @@ const shape = fc.record({
   partial: fc.boolean(),
   noChecksum: fc.boolean(),
   options: fc.constantFrom(false, false, false, true),
+  ttl: fc.constantFrom(64, 64, 64, 64, 1, 0),
 });
 
 /** A packet of a client, a reply to something that came out before, or the same again. */
@@ -118,7 +119,14 @@ const DESTINATIONS = [
 function specOf(
   to: string,
   from: string,
-  given: { flags: TcpFlag[]; payload: Uint8Array; partial: boolean; noChecksum: boolean; options: boolean },
+  given: {
+    flags: TcpFlag[];
+    payload: Uint8Array;
+    partial: boolean;
+    noChecksum: boolean;
+    options: boolean;
+    ttl: number;
+  },
 ): PacketSpec {
   const { options, ...rest } = given;
   const v4 = !to.startsWith('[');

@@ -1,5 +1,6 @@
 /** A connection that cannot be made is made with another endpoint, and the client sees one connection. */
 import t from 'tap';
+import { COUNTER } from '../../src/table/counters.js';
 import { ALGORITHM } from '../../src/table/layout.js';
 import { TestDataplane } from '../support/dataplane.js';
 import { frame, icmpError, type PacketSpec, type PacketView, VNET_BYTES, view } from '../support/packets.js';
@@ -211,5 +212,67 @@ t.test('every packet read has one outcome, whatever is refused, silent or late',
   t.equal(
     Object.values(outcomes).reduce((sum, count) => sum + count, 0),
     received,
+  );
+});
+
+t.test(
+  'a connection that was given up does not take another one with it that has its entry now',
+  async (t) => {
+    const p = plane();
+    const other: PacketSpec = { ...SYN, from: '10.0.1.3:50000' };
+    p.forward(SYN);
+    const first = p.forward(other);
+    // The first one's flow ends while its endpoint may still answer: a new SYN over the closed one finds no endpoint.
+    p.forward({ ...SYN, flags: ['RST'] });
+    p.change({ [`${VIP}/tcp`]: { endpoints: [], retry: true } });
+    t.equal(p.packet({ ...SYN, seq: 1 })?.icmp?.type, 3);
+    t.equal(p.flowCount, 1);
+
+    // Refused, the second one goes on in the entry that was given back.
+    p.change({ [`${VIP}/tcp`]: { endpoints: ENDPOINTS, retry: true, algorithm: ALGORITHM.ROUND_ROBIN } });
+    const second = p.forward(refusal(first));
+    p.forward(acceptance(second));
+    t.equal(p.forward({ ...other, flags: ['ACK'] }).to, second.to);
+    t.strictSame(p.sleep(5, 50), [], 'nobody is tried again');
+    t.equal(p.forward({ ...other, flags: ['ACK'] }).to, second.to, 'the connection is still there');
+  },
+);
+
+t.test('the patience with an endpoint does not depend on how long others have been waited for', async (t) => {
+  const p = plane();
+  p.forward(SYN);
+  p.nowMs += 2 ** 31; // no turn in between: the first connection still waits
+  const out = p.send(frame({ ...SYN, from: '10.0.1.3:50000' })).map(view);
+  t.strictSame(
+    out.filter(({ flags }) => flags.includes('SYN')).length,
+    1,
+    'the new SYN, once; the old one has expired with its flow',
+  );
+});
+
+t.test('a SYN sent again that the kernel refuses is the outcome of no packet that was read', async (t) => {
+  const p = plane();
+  p.forward(SYN);
+  p.device.writeBatch = (count) => {
+    p.cx.slab.lengths.fill(-22, 0, count);
+    return 0;
+  };
+  p.sleep(0.25, 250);
+  const { received, ...outcomes } = p.counts;
+  t.equal(received, 1);
+  t.strictSame(outcomes, { forwarded: 1 });
+  t.equal(p.cx.counters[COUNTER.INJECTED], 0, 'nor was it sent');
+});
+
+t.test('a client that gives up is not connected with another endpoint', async (t) => {
+  const p = plane();
+  const first = p.forward(SYN);
+  p.forward({ ...SYN, flags: ['RST'] });
+  t.strictSame(p.sleep(5, 50), []);
+  t.match(p.forward({ ...SYN, from: '10.0.1.3:50000' }).to, /:80$/);
+  t.equal(
+    p.cx.retry.penalties.some((until) => until > 0),
+    false,
+    `${first.to} has done nothing wrong`,
   );
 });
