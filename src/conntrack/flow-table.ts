@@ -39,7 +39,7 @@ const VERSION = 3;
 const PROBES_MAX = 128;
 
 /** Bytes of a record, by family. */
-export const entryBytes = (family: number): number => ENTRY_WORDS[family as 0 | 1] * 4;
+export const entryBytes = (family: number): number => ENTRY_WORDS[family] * 4;
 
 /** The bytes of a file for `capacity` flows. */
 export const flowFileBytes = (family: number, capacity: number): number =>
@@ -105,9 +105,9 @@ export class FlowTable {
     this.header = new Int32Array(file, 0, FLOW_FILE.BYTES / 4);
     adoptHeader(this.header, family, capacity);
     this.family = family;
-    this.addressWords = ADDRESS_WORDS[family as 0 | 1];
-    this.tupleWords = TUPLE_WORDS[family as 0 | 1];
-    this.entryWords = ENTRY_WORDS[family as 0 | 1];
+    this.addressWords = ADDRESS_WORDS[family];
+    this.tupleWords = TUPLE_WORDS[family];
+    this.entryWords = ENTRY_WORDS[family];
     this.entries = new Int32Array(file, FLOW_FILE.BYTES);
     this.floats = new Float64Array(file, FLOW_FILE.BYTES);
     this.capacity = capacity;

@@ -31,8 +31,8 @@ export class PortPool {
    * @param mask its prefix in words
    */
   constructor(family: number, addresses: Int32Array, network: Int32Array, mask: Int32Array) {
-    this.reply = new Int32Array(TUPLE_WORDS[family as 0 | 1]);
-    this.addressWords = ADDRESS_WORDS[family as 0 | 1];
+    this.reply = new Int32Array(TUPLE_WORDS[family]);
+    this.addressWords = ADDRESS_WORDS[family];
     this.addresses = addresses;
     this.addressCount = addresses.length / this.addressWords;
     this.network = network;

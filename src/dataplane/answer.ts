@@ -27,7 +27,7 @@ export function answerHeader(cx: WorkerContext, slot: Slot, protocol: number, pa
   const record = recordAt(slot);
   const family = records[record + RECORD.FAMILY];
   const at = packetAt(slot);
-  const headerBytes = IP_HEADER_BYTES[family as 0 | 1];
+  const headerBytes = IP_HEADER_BYTES[family];
   const { addressWords } = cx.flows[family];
   bytes.fill(0, frameAt(slot), at + headerBytes);
   lengths[slot] = VNET.SIZE + headerBytes + payloadBytes;
@@ -65,7 +65,7 @@ export function answerChecksum(
   const { bytes } = cx.slab;
   const family = cx.records[recordAt(slot) + RECORD.FAMILY];
   const at = packetAt(slot);
-  const headerBytes = IP_HEADER_BYTES[family as 0 | 1];
+  const headerBytes = IP_HEADER_BYTES[family];
   const { addressWords } = cx.flows[family];
   const src = at + (family === FAMILY.V4 ? IPV4.SRC : IPV6.SRC);
   const pseudo = sumBytes(bytes, src, addressWords * 8, half(protocol) + half(payloadBytes));

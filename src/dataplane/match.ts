@@ -31,7 +31,7 @@ export function match(cx: WorkerContext, slot: Slot): Match {
   const { table, records } = cx;
   const record = recordAt(slot);
   const family = records[record + RECORD.FAMILY];
-  const words = ADDRESS_WORDS[family as 0 | 1];
+  const words = ADDRESS_WORDS[family];
   const dst = record + RECORD.TUPLE + words;
   const dport = dportHalf(records[dst + words]);
   const protocol = records[record + RECORD.PROTOCOL];
@@ -99,7 +99,7 @@ function take(cx: WorkerContext, record: number, port: number, local: boolean, m
   // Choosing takes a turn and renews an affinity: not for what is dropped anyhow.
   if (records[record + RECORD.UNFIT] !== DropReason.None) return Match.Unfit;
   const src = record + RECORD.TUPLE;
-  const count = ADDRESS_WORDS[records[record + RECORD.FAMILY] as 0 | 1];
+  const count = ADDRESS_WORDS[records[record + RECORD.FAMILY]];
   const affinitySec = table.words[port + PORT.AFFINITY_SEC];
   const endpoint =
     affinitySec === 0
@@ -123,7 +123,7 @@ function repliesComeBack(cx: WorkerContext, record: number, endpoint: number): b
   const { table, records } = cx;
   if ((table.flags & TABLE_FLAG.KEEP_SOURCE_FOR_PODS) === 0) return true;
   const family = records[record + RECORD.FAMILY];
-  const count = ADDRESS_WORDS[family as 0 | 1];
+  const count = ADDRESS_WORDS[family];
   const at = endpoint + ENDPOINT.ADDRESS;
   return (
     table.inPrefixes(HEADER.POD_PREFIXES, table.words, at, count, family) &&
@@ -168,13 +168,7 @@ function inSourceRanges(cx: WorkerContext, record: number, port: number): boolea
   const { table, records } = cx;
   if (table.words[port + PORT.RANGES + 1] === 0) return true;
   const family = records[record + RECORD.FAMILY];
-  return table.inPrefixes(
-    port + PORT.RANGES,
-    records,
-    record + RECORD.TUPLE,
-    ADDRESS_WORDS[family as 0 | 1],
-    family,
-  );
+  return table.inPrefixes(port + PORT.RANGES, records, record + RECORD.TUPLE, ADDRESS_WORDS[family], family);
 }
 
 const hasDetector = (cx: WorkerContext, record: number): boolean =>
@@ -183,20 +177,14 @@ const hasDetector = (cx: WorkerContext, record: number): boolean =>
 function isFromPod(cx: WorkerContext, record: number): boolean {
   const { table, records } = cx;
   const family = records[record + RECORD.FAMILY];
-  return table.inPrefixes(
-    HEADER.POD_PREFIXES,
-    records,
-    record + RECORD.TUPLE,
-    ADDRESS_WORDS[family as 0 | 1],
-    family,
-  );
+  return table.inPrefixes(HEADER.POD_PREFIXES, records, record + RECORD.TUPLE, ADDRESS_WORDS[family], family);
 }
 
 /** Bits of ADDRESS_FLAG of the address at `at` of the records. */
 function addressFlags(cx: WorkerContext, record: number, at: number): number {
   const { table, records } = cx;
   const family = records[record + RECORD.FAMILY];
-  const found = table.find(records, at, ADDRESS_WORDS[family as 0 | 1], wholeAddressKey(family));
+  const found = table.find(records, at, ADDRESS_WORDS[family], wholeAddressKey(family));
   const known = found === NO_FRONTEND ? 0 : table.words[found + FRONTEND.KIND];
   const loopback = family === FAMILY.V4 && (records[at] & 0xff) === 127; // 127.0.0.0/8
   if (!loopback) return known;

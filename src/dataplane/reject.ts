@@ -22,7 +22,7 @@ const ERROR_BYTES_MAX = [576, 1280] as const;
 export function reject(cx: WorkerContext, slot: Slot): void {
   const { bytes, halves } = cx.slab;
   const record = recordAt(slot);
-  const family = cx.records[record + RECORD.FAMILY] as 0 | 1;
+  const family = cx.records[record + RECORD.FAMILY];
   const at = packetAt(slot);
   const icmp = at + IP_HEADER_BYTES[family];
   const quoted = Math.min(

@@ -10,7 +10,7 @@ import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
 export function reset(cx: WorkerContext, slot: Slot): void {
   const { bytes, halves, words } = cx.slab;
   const record = recordAt(slot);
-  const family = cx.records[record + RECORD.FAMILY] as 0 | 1;
+  const family = cx.records[record + RECORD.FAMILY];
   const l4 = cx.records[record + RECORD.L4];
   const segment = packetAt(slot) + IP_HEADER_BYTES[family];
   const ports = swapPorts(words[l4 >> 2]);

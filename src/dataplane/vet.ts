@@ -23,7 +23,7 @@ function findFault(cx: WorkerContext, slot: Slot): DropReason {
   const { records } = cx;
   const record = recordAt(slot);
   const src = record + RECORD.TUPLE;
-  const count = ADDRESS_WORDS[records[record + RECORD.FAMILY] as 0 | 1];
+  const count = ADDRESS_WORDS[records[record + RECORD.FAMILY]];
   if (isMartian(records, src, records[record + RECORD.FAMILY])) return DropReason.MartianSource;
   if (isLand(records, src, count)) return DropReason.Land;
   if (isOurs(cx, records, src, record)) return DropReason.OwnSource;
@@ -65,6 +65,6 @@ function isLand(words: Int32Array, at: number, count: number): boolean {
 export function isOurs(cx: WorkerContext, words: Int32Array, at: number, record: number): boolean {
   const { table, records } = cx;
   const family = records[record + RECORD.FAMILY];
-  const found = table.find(words, at, ADDRESS_WORDS[family as 0 | 1], wholeAddressKey(family));
+  const found = table.find(words, at, ADDRESS_WORDS[family], wholeAddressKey(family));
   return found !== NO_FRONTEND && (table.words[found + FRONTEND.KIND] & ADDRESS_FLAG.REJECT_UNSERVED) !== 0;
 }

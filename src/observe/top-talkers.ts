@@ -35,8 +35,8 @@ export function topTalkers(
   count: number,
   sampleMax = SAMPLE_MAX,
 ): TopTalkers {
-  const entryWords = ENTRY_WORDS[family as 0 | 1];
-  const addressWords = ADDRESS_WORDS[family as 0 | 1];
+  const entryWords = ENTRY_WORDS[family];
+  const addressWords = ADDRESS_WORDS[family];
   const step = Math.max(1, Math.ceil(used / sampleMax));
   const flowsOf = new Map<string | number, { flows: number; unreplied: number }>();
   let flows = 0;
