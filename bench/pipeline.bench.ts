@@ -123,7 +123,7 @@ function trafficOf(plane: InMemoryDataplane, family: number, vips: Int32Array, f
       for (let slot = 0; slot < SLOTS; slot++) {
         const packet = at[slot];
         bytes.set(frame, packet - 10);
-        words[(packet >> 2) + src] = flow;
+        words[(packet >> 2) + src] = (flow << 8) | 10;
         const vip = (flow % SERVICES) * dstWords;
         for (let i = 0; i < dstWords; i++) words[(packet >> 2) + dst + i] = vips[vip + i];
         lengths[slot] = frame.length;

@@ -39,7 +39,7 @@ import { FAMILY } from './wire/family.js';
 /** One queue and one shard, until the steering program can tell queues apart (see docs/PARITY.md). */
 const WORKERS = 1;
 const START_TIMEOUT_MS = 10_000;
-/** An idle worker looks for a new table every 100 ms. */
+/** A worker is woken for a new table; in the middle of a batch it comes to it within microseconds. */
 const PUBLISH_TIMEOUT_MS = 2000;
 const AFFINITY_CAPACITY = 1 << 16;
 /** Service ports that take turns on their own; more share the last row. */
