@@ -111,15 +111,53 @@ function writeSysctl(name: string, value: string): CommandFailure[] {
   }
 }
 
+/** How ip(8) ends at words that it does not know: at once, `-force` or not, and without the line's number. */
+const IP_UNKNOWN_WORDS = 255;
+
 function runIpBatch(family: Family, lines: readonly string[], goOn: boolean): CommandFailure[] {
+  const { failures, status, rest } = ipBatch(family, lines, goOn);
+  if (status === 0) return [];
+  if (status !== IP_UNKNOWN_WORDS) {
+    return failures.length > 0 ? failures : [{ index: 0, reason: rest || `ip ended with status ${status}` }];
+  }
+  const unknown = unknownLine(family, lines, (failures.at(-1)?.index ?? -1) + 1);
+  failures.push({ index: unknown, reason: rest });
+  if (!goOn) return failures;
+  const behind = unknown + 1;
+  const others = runIpBatch(family, lines.slice(behind), goOn);
+  return [...failures, ...others.map(({ index, reason }) => ({ index: behind + index, reason }))];
+}
+
+/**
+ * The line at which a batch ended: the first that by itself ends the same way. Those in front of it were done, and
+ * asking for them again changes nothing (it is there already, or gone already).
+ * @param from the first line of which nothing is known
+ */
+function unknownLine(family: Family, lines: readonly string[], from: number): number {
+  let line = from;
+  while (line < lines.length - 1 && ipBatch(family, [lines[line] ?? ''], false).status !== IP_UNKNOWN_WORDS) {
+    line++;
+  }
+  return line;
+}
+
+interface BatchEnd {
+  readonly failures: CommandFailure[];
+  /** Null when it was ended by a signal or could not be started. */
+  readonly status: number | null;
+  /** What was said behind the last failure. */
+  readonly rest: string;
+}
+
+function ipBatch(family: Family, lines: readonly string[], goOn: boolean): BatchEnd {
+  if (lines.length === 0) return { failures: [], status: 0, rest: '' };
   const args = [...(family === 'IPv6' ? ['-6'] : []), ...(goOn ? ['-force'] : []), '-batch', '-'];
   const { status, stderr, error } = spawnSync('ip', args, {
     input: `${lines.join('\n')}\n`,
     encoding: 'utf8',
     maxBuffer: 64 << 20,
   });
-  if (error !== undefined) return [{ index: 0, reason: `ip: ${error.message}` }];
-  if (status === 0) return [];
+  if (error !== undefined) return { failures: [], status: null, rest: `ip: ${error.message}` };
   // What ip says about a line, then "Command failed -:3".
   const failures: CommandFailure[] = [];
   let said: string[] = [];
@@ -132,7 +170,5 @@ function runIpBatch(family: Family, lines: readonly string[], goOn: boolean): Co
     failures.push({ index: Number(lineNumber) - 1, reason: said.join(' ') || 'ip refused it' });
     said = [];
   }
-  return failures.length > 0
-    ? failures
-    : [{ index: 0, reason: said.join(' ') || `ip ended with status ${status}` }];
+  return { failures, status, rest: said.join(' ') };
 }

@@ -10,7 +10,7 @@
  * For them rules go ahead of it; and for the replies of flows whose source was kept, rules go behind it:
  *
  *     40  iif TUN                   goto 100        what the device wrote goes its way as if flowpin were not there
- *     41  ipproto tcp dport 30080   lookup CAPTURE  has only this host's addresses: packets for others fall through
+ *     41  ipproto 6 dport 30080     lookup CAPTURE  has only this host's addresses: packets for others fall through
  *     41  to ADDR ipproto ..        lookup CAPTURE  an external IP that is an address of this host
  *    100                            lookup local    moved here from 0, as Cilium does
  *    101  iif TUN                   goto 104
@@ -25,6 +25,7 @@ import type { Plan, PlannedPort } from '../control/compile/plan.js';
 import type { ProxyOptions } from '../control/model/proxy-options.js';
 import { EXIT, Failure } from '../shared/failure.js';
 import { type Cidr, cidrContains, type Family, parseCidr } from '../wire/address.js';
+import { PROTOCOL } from '../wire/ipv4.js';
 import { type Change, ip, sysctl } from './change.js';
 import type { FamilyFacts, HostFacts } from './facts.js';
 import type { SnatPool } from './snat-pool.js';
@@ -257,8 +258,8 @@ function replyChanges({ family, tun, ports, options, facts }: FamilyPlan): Chang
 
 interface PortOfAddress {
   readonly address: string;
-  /** As ip(8) writes it: "tcp". */
-  readonly protocol: string;
+  /** By number: ip(8) knows the names from /etc/protocols only, which a small host does not have. */
+  readonly protocol: number;
   readonly port: number;
 }
 
@@ -276,7 +277,7 @@ function destinationsOf(ports: readonly PlannedPort[], { nodeIPs }: HostOptions)
   const externalIPs = new Set<string>();
   const localIPs = new Map<string, PortOfAddress>();
   for (const { servicePort } of ports) {
-    const protocol = servicePort.protocol.toLowerCase();
+    const protocol = PROTOCOL[servicePort.protocol];
     const { port } = servicePort;
     const add = (address: string, routed: Set<string>): void => {
       if (local.has(address)) localIPs.set(`${address} ${protocol} ${port}`, { address, protocol, port });
@@ -306,7 +307,8 @@ function nodePortAddressesOf(family: Family, options: HostOptions, pool: SnatPoo
 }
 
 interface PortRange {
-  readonly protocol: string;
+  /** By number, as in PortOfAddress. */
+  readonly protocol: number;
   readonly from: number;
   readonly to: number;
 }
@@ -325,7 +327,7 @@ function nodePortsOf(ports: readonly PlannedPort[]): PortRange[] {
       if (index > 0 && numbers[index - 1] === from - 1) continue;
       let to = from;
       for (let next = index + 1; numbers[next] === to + 1; next++) to++;
-      ranges.push({ protocol: protocol.toLowerCase(), from, to });
+      ranges.push({ protocol: PROTOCOL[protocol], from, to });
     }
   }
   return ranges;
@@ -338,7 +340,7 @@ function localEndpoints(ports: readonly PlannedPort[], podCidrs: readonly Cidr[]
     const { nodePort, externalIPs, loadBalancerVIPs, externalTrafficPolicy } = servicePort;
     const isExternal = nodePort > 0 || externalIPs.length + loadBalancerVIPs.length > 0;
     if (externalTrafficPolicy !== 'Local' || !isExternal) continue;
-    const protocol = servicePort.protocol.toLowerCase();
+    const protocol = PROTOCOL[servicePort.protocol];
     for (const { ip: address, port } of endpoints.local ?? []) {
       if (!podCidrs.some((cidr) => cidrContains(cidr.text, address))) continue;
       found.set(`${address} ${protocol} ${port}`, { address, protocol, port });

@@ -158,8 +158,8 @@ t.test('rules and routes that somebody takes away are put back', async (t) => {
   const up = await startUp(node, { files: [file], args: [...ARGS, '--config', config] });
   const there = await hostState(node);
   const away = [
-    `ip rule del pref 41 ipproto tcp dport 30080`,
-    `ip -6 rule del pref 41 ipproto tcp dport 30080`,
+    `ip rule del pref 41 ipproto 6 dport 30080`,
+    `ip -6 rule del pref 41 ipproto 6 dport 30080`,
     `ip route del ${v4.clusterIP}/32`,
     `ip rule add pref 0 lookup local`,
   ];

@@ -102,7 +102,7 @@ t.test(
       'ip rule del pref 0 lookup local',
       'ip rule add pref 40 iif tun0 goto 100',
       'ip route add 192.168.0.2/32 dev tun0 src 192.168.0.2 table 19818',
-      'ip rule add pref 41 to 192.168.0.2 ipproto tcp dport 80 lookup 19818',
+      'ip rule add pref 41 to 192.168.0.2 ipproto 6 dport 80 lookup 19818',
     ]);
   },
 );
@@ -136,18 +136,18 @@ t.test(
       'ip route add 192.168.0.2/32 dev tun0 src 192.168.0.2 table 19818',
       'ip route add 10.244.0.1/32 dev tun0 src 192.168.0.2 table 19818',
       'ip route add 127.0.0.0/8 dev tun0 src 192.168.0.2 table 19818',
-      'ip rule add pref 41 ipproto tcp dport 30080-30081 lookup 19818',
-      'ip rule add pref 41 ipproto tcp dport 30083 lookup 19818',
-      'ip rule add pref 41 ipproto udp dport 30080 lookup 19818',
-      'ip rule add pref 41 ipproto sctp dport 30080 lookup 19818',
+      'ip rule add pref 41 ipproto 6 dport 30080-30081 lookup 19818',
+      'ip rule add pref 41 ipproto 6 dport 30083 lookup 19818',
+      'ip rule add pref 41 ipproto 17 dport 30080 lookup 19818',
+      'ip rule add pref 41 ipproto 132 dport 30080 lookup 19818',
       'ip -6 rule add pref 100 lookup local',
       'ip -6 rule del pref 0 lookup local',
       'ip -6 rule add pref 40 iif tun0 goto 100',
       'ip -6 route add 2001:db8::2/128 dev tun0 src 2001:db8::2 table 19818',
-      'ip -6 rule add pref 41 ipproto tcp dport 30080-30081 lookup 19818',
-      'ip -6 rule add pref 41 ipproto tcp dport 30083 lookup 19818',
-      'ip -6 rule add pref 41 ipproto udp dport 30080 lookup 19818',
-      'ip -6 rule add pref 41 ipproto sctp dport 30080 lookup 19818',
+      'ip -6 rule add pref 41 ipproto 6 dport 30080-30081 lookup 19818',
+      'ip -6 rule add pref 41 ipproto 6 dport 30083 lookup 19818',
+      'ip -6 rule add pref 41 ipproto 17 dport 30080 lookup 19818',
+      'ip -6 rule add pref 41 ipproto 132 dport 30080 lookup 19818',
     ]);
   },
 );
@@ -184,7 +184,7 @@ t.test('with pod CIDRs, replies of flows whose source was kept come back', async
     'ip rule add pref 102 iif lo goto 104',
     'ip route add default dev tun0 table 19819',
     'ip rule add pref 103 from 10.244.0.0/16 to 10.244.0.0/16 lookup 19819',
-    'ip rule add pref 103 from 10.244.0.3 ipproto tcp sport 8080 lookup 19819',
+    'ip rule add pref 103 from 10.244.0.3 ipproto 6 sport 8080 lookup 19819',
   ]);
 });
 

@@ -115,6 +115,8 @@ export class WatchedPlane {
   private readonly twinWire: Wire;
   /** Addresses that nothing but a packet passed on unchanged may be sent to. */
   private readonly ours: ReadonlySet<string>;
+  /** Fragments that were held and not seen to leave yet. */
+  private readonly held: Uint8Array[] = [];
   /** Where packets of a tuple go, for as long as their flow lives. */
   private readonly ways = new Map<string, string>();
 
@@ -167,7 +169,12 @@ export class WatchedPlane {
   private checkPacket({ in: given, out, outcome }: Seen, quiet: boolean, slot: number, alone: boolean): void {
     if (outcome.startsWith('counter')) throw new Error(`outcome is ${outcome}`);
     if (outcome === 'injected') this.ways.clear();
+    if (outcome === 'held') this.held.push(given!);
     if (out === undefined) return;
+    if (given === undefined && (outcome === 'passed' || outcome === 'forwarded')) {
+      this.checkReleased(out, outcome);
+      return;
+    }
     if (outcome === 'passed') {
       if (Buffer.compare(given!, out) !== 0) throw new Error('a packet that passes was changed');
       if (this.ours.has(tupleOf(given!).dst)) throw new Error('a packet to a Service passed');
@@ -191,6 +198,16 @@ export class WatchedPlane {
       return;
     }
     this.checkTranslated(given!, out, quiet);
+  }
+
+  /** A fragment that was held leaves behind the batch that brought the first of its datagram. It has no ports. */
+  private checkReleased(out: Uint8Array, outcome: string): void {
+    if (this.ours.has(tupleOf(out).dst)) throw new Error(`${outcome}: a held fragment left for a Service`);
+    const form = outcome === 'passed' ? (frame: Uint8Array) => frame : withoutAddresses;
+    const wanted = form(out);
+    const at = this.held.findIndex((frame) => Buffer.compare(form(frame), wanted) === 0);
+    if (at < 0) throw new Error(`${outcome}: a packet left that nobody sent`);
+    this.held.splice(at, 1);
   }
 
   private checkTranslated(given: Uint8Array, out: Uint8Array, quiet: boolean): void {
@@ -327,13 +344,20 @@ function residuals(frame: Uint8Array): { ip: number; l4: number } {
   return { ip, l4: (sum + (protocol === 1 ? 0 : pseudo)) % 0xffff };
 }
 
-/** The frame without what translation may change. */
-function withoutTranslated(frame: Uint8Array): Uint8Array {
+/** The frame without its addresses and what covers them in the IP header. */
+function withoutAddresses(frame: Uint8Array): Uint8Array {
   const copy = frame.slice();
   const packet = copy.subarray(VNET_BYTES);
-  const { v6, l4, protocol } = partsOf(packet);
-  if (v6) packet.fill(0, 8, 40);
+  if (packet[0]! >> 4 === 6) packet.fill(0, 8, 40);
   else packet.fill(0, 10, 20);
+  return copy;
+}
+
+/** The frame without what translation may change. */
+function withoutTranslated(frame: Uint8Array): Uint8Array {
+  const copy = withoutAddresses(frame);
+  const packet = copy.subarray(VNET_BYTES);
+  const { l4, protocol } = partsOf(packet);
   packet.fill(0, l4, l4 + 4);
   const at = protocol === 132 ? 8 : CHECK_AT[protocol]!;
   packet.fill(0, l4 + at, l4 + at + (protocol === 132 ? 4 : 2));
