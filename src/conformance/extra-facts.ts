@@ -1,11 +1,10 @@
 /** extra-facts.json: single facts of kube-proxy's maps, metrics and rules. */
-import { planOf } from '../control/compile/plan.js';
+import { noLocalEndpoints, planOf } from '../control/compile/plan.js';
 import {
   DEFAULT_IPTABLES_EXPORT,
   iptablesText,
   LARGE_CLUSTER_ENDPOINT_COUNT,
 } from '../control/export/iptables.js';
-import { planJson } from '../control/export/plan-json.js';
 import { probabilityText } from '../control/export/probability.js';
 import { endpointText } from '../control/model/endpoint.js';
 import { type EndpointsMap, localReadyEndpoints } from '../control/model/endpoints-map.js';
@@ -61,14 +60,7 @@ function noLocalEndpointsMetric(given: {
     expected: expect.servicesWithNoLocalEndpoints,
     actual: () => {
       const objects = new ObjectStore().upsert([service, ...(endpointSlice ? [endpointSlice] : [])]).list();
-      const { servicePorts } = planJson(planOf(objects, options), options);
-      const lacking = (isInternal: boolean): number =>
-        servicePorts.filter(({ destinations }) =>
-          destinations.some(
-            ({ kind, verdict }) => (kind === 'clusterIP') === isInternal && verdict === 'DROP',
-          ),
-        ).length;
-      return { internal: lacking(true), external: lacking(false) };
+      return noLocalEndpoints(planOf(objects, options).ports);
     },
   }));
 }
