@@ -37,6 +37,7 @@ export class WorkerContext {
   /** What the fast path found: the flow of the packet in each slot, or NO_FLOW. */
   readonly located = new Int32Array(SLOTS);
   readonly hashes = new Int32Array(SLOTS);
+  /** Written and never read: loading a flow's status brings its entry into the cache (see `locate`). */
   readonly statuses = new Int32Array(SLOTS);
   /** The Services; another one after a change, between two batches only. */
   table: ServiceTable;
