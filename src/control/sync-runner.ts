@@ -57,10 +57,11 @@ export class SyncRunner {
     if (this.stopped) return;
     clearTimeout(this.timer);
     this.dueMs = performance.now() + delayMs;
+    // Node.js cuts the fraction off a delay, and would run too soon.
     this.timer = setTimeout(() => {
       this.dueMs = Number.POSITIVE_INFINITY;
       this.running = this.runOnce();
-    }, delayMs);
+    }, Math.ceil(delayMs));
   }
 
   private async runOnce(): Promise<void> {
