@@ -25,7 +25,7 @@ export const DropReason = {
   BadUdpLength: 8,
   /** The virtio-net header asks for a checksum elsewhere than in the transport header. */
   BadPartialChecksum: 9,
-  /** A FIN, RST or SYN-ACK to a Service from a connection that is not known. */
+  /** A FIN, RST, SYN-ACK or an invalid combination of flags to a Service, from a connection that is not known. */
   TcpInvalid: 10,
   /** To the SNAT pool, of no known flow: it ended, or never was. */
   NoFlow: 11,
