@@ -52,6 +52,7 @@ const HOT_PATH = [
   'reinject',
   'capture',
   'reject',
+  'icmp-limit',
 ].map((step) => `src/dataplane/${step}.ts`);
 
 /** Patterns are written so that they do not match themselves. */

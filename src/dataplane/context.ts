@@ -6,6 +6,7 @@ import type { PortPool } from '../conntrack/port-pool.js';
 import type { Random } from '../shared/random.js';
 import { COUNTER } from '../table/counters.js';
 import type { ServiceTable } from '../table/service-table.js';
+import { IcmpLimit } from './icmp-limit.js';
 import { RECORD, SLOTS, type Slab } from './packet.js';
 import { RetryTable } from './retry.js';
 import { DropReason } from './verdict.js';
@@ -50,6 +51,8 @@ export class WorkerContext {
   readonly retry: RetryTable;
   /** Datagrams of which fragments are on their way. */
   readonly fragments: FragmentTable;
+  /** Of the ICMP errors that this worker makes. */
+  readonly icmpLimit: IcmpLimit;
   readonly random: Random;
   /** Seconds that a flow lives after a packet, by TIMEOUT. */
   readonly timeouts: Int32Array;
@@ -75,6 +78,7 @@ export class WorkerContext {
     this.retry = new RetryTable(parts.flows, parts.penalties);
     this.random = parts.random;
     this.fragments = new FragmentTable(parts.flows[0].seed);
+    this.icmpLimit = new IcmpLimit(parts.flows[0].seed);
     this.timeouts = parts.timeouts;
     this.counters = parts.counters;
     this.reapPace = new Int32Array(parts.flows.length).fill(1);

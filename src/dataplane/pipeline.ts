@@ -8,7 +8,7 @@
  *      |        |-- ICMP error about a flow -> related -------------> Forward
  *      |        |      '- endpoint of a kept SYN unreachable -> retry ------+
  *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
- *      |                     |-- not a service -> Pass '-- no room -> Drop
+ *      |                     |-- not a service -> Pass '-- no room -> Drop, said by ICMP
  *      |                     |-- unfit, policy, source range, SNAT address -> Drop
  *      |                     '-- no endpoints, unserved port -> Reject
  *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
@@ -38,7 +38,7 @@ import { match } from './match.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
 import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
-import { reject } from './reject.js';
+import { reject, UNREACHABLE } from './reject.js';
 import { isUnreachable, relatedFlow, translateRelated } from './related.js';
 import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
@@ -83,11 +83,11 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     if (found === Match.SourceRange) return drop(cx, slot, DropReason.SourceRange);
     if (found === Match.UnusedServiceAddress) return drop(cx, slot, DropReason.UnusedServiceAddress);
     if (found !== Match.Endpoint) {
-      reject(cx, slot);
+      reject(cx, slot, UNREACHABLE.PORT);
       return outcome(cx, slot, COUNTER.REJECTED, Verdict.Reject);
     }
     flow = pinCreate(cx, slot);
-    if (flow < 0) return drop(cx, slot, refusalOf(flow));
+    if (flow < 0) return turnAway(cx, slot, refusalOf(flow));
     keepSyn(cx, slot, flow);
   }
   touch(cx, slot, flow);
@@ -135,6 +135,12 @@ const isForeign = (cx: WorkerContext, slot: Slot): boolean =>
 function isBalanced(cx: WorkerContext, slot: Slot): boolean {
   const protocol = cx.records[recordAt(slot) + RECORD.PROTOCOL];
   return protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP || protocol === PROTOCOL.SCTP;
+}
+
+/** There is no room for the flow, and its client is told so (RFC 5508 REQ-8). It counts as dropped for that reason. */
+function turnAway(cx: WorkerContext, slot: Slot, reason: DropReason): Verdict {
+  reject(cx, slot, UNREACHABLE.PROHIBITED);
+  return outcome(cx, slot, COUNTER.DROPPED + reason, Verdict.Drop);
 }
 
 /** Ends the sender's connection; an RST is never answered with one. */

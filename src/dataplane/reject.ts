@@ -1,15 +1,19 @@
 /**
- * Side exit: answers the sender of the packet in a slot with ICMP "port unreachable", in place. That is what
- * kube-proxy's REJECT rules do for every protocol (iptables' default --reject-with icmp-port-unreachable, and icmp6's);
- * a TCP client gets ECONNREFUSED from it at once.
+ * Side exit: answers the sender of the packet in a slot with ICMP "destination unreachable", in place. "Port unreachable" is
+ * what kube-proxy's REJECT rules answer for every protocol (iptables' default --reject-with icmp-port-unreachable, and
+ * icmp6's); a TCP client gets ECONNREFUSED from it at once. "Prohibited" is for a flow that there is no room for.
  */
+
+import { COUNTER } from '../table/counters.js';
+import { ADDRESS_FLAG } from '../table/layout.js';
 import { sumBytes } from '../wire/checksum.js';
-import { FAMILY } from '../wire/family.js';
+import { ADDRESS_WORDS, FAMILY } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE, ICMPV4_UNREACHABLE } from '../wire/icmpv4.js';
 import { ICMPV6, ICMPV6_TYPE, ICMPV6_UNREACHABLE } from '../wire/icmpv6.js';
 import { PROTOCOL } from '../wire/ipv4.js';
 import { answerChecksum, answerHeader, IP_HEADER_BYTES } from './answer.js';
 import type { WorkerContext } from './context.js';
+import { addressFlags } from './match.js';
 import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
 
 /**
@@ -18,8 +22,23 @@ import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
  */
 const ERROR_BYTES_MAX = [576, 1280] as const;
 
-/** Replaces the packet in `slot` by the answer, from the address that was asked for to the one that asked. */
-export function reject(cx: WorkerContext, slot: Slot): void {
+/** Why there is no way to the destination; the codes are by family. */
+export const UNREACHABLE = {
+  PORT: [ICMPV4_UNREACHABLE.PORT, ICMPV6_UNREACHABLE.PORT],
+  PROHIBITED: [ICMPV4_UNREACHABLE.PROHIBITED, ICMPV6_UNREACHABLE.PROHIBITED],
+} as const;
+
+/**
+ * Replaces the packet in `slot` by the answer, from the address that was asked for to the one that asked; or by nothing, when
+ * that one has had too many.
+ * @param codes one of UNREACHABLE
+ */
+export function reject(cx: WorkerContext, slot: Slot, codes: readonly number[]): void {
+  if (!mayAnswer(cx, slot)) {
+    cx.slab.lengths[slot] = 0;
+    cx.counters[COUNTER.ICMP_SUPPRESSED]++;
+    return;
+  }
   const { bytes, halves } = cx.slab;
   const record = recordAt(slot);
   const family = cx.records[record + RECORD.FAMILY];
@@ -36,12 +55,21 @@ export function reject(cx: WorkerContext, slot: Slot): void {
   if (family === FAMILY.V4) {
     answerHeader(cx, slot, PROTOCOL.ICMP, length);
     bytes[icmp + ICMPV4.TYPE] = ICMPV4_TYPE.DESTINATION_UNREACHABLE;
-    bytes[icmp + ICMPV4.CODE] = ICMPV4_UNREACHABLE.PORT;
+    bytes[icmp + ICMPV4.CODE] = codes[family];
     halves[(icmp + ICMPV4.CHECK) >> 1] = ~sumBytes(bytes, icmp, length);
   } else {
     answerHeader(cx, slot, PROTOCOL.ICMPV6, length);
     bytes[icmp + ICMPV6.TYPE] = ICMPV6_TYPE.DESTINATION_UNREACHABLE;
-    bytes[icmp + ICMPV6.CODE] = ICMPV6_UNREACHABLE.PORT;
+    bytes[icmp + ICMPV6.CODE] = codes[family];
     halves[(icmp + ICMPV6.CHECK) >> 1] = answerChecksum(cx, slot, PROTOCOL.ICMPV6, length);
   }
+}
+
+/** The node itself is always answered, as over the kernel's loopback device (icmpv4_xrlim_allow). */
+function mayAnswer(cx: WorkerContext, slot: Slot): boolean {
+  const record = recordAt(slot);
+  const src = record + RECORD.TUPLE;
+  if (addressFlags(cx, record, src) & ADDRESS_FLAG.LOCAL) return true;
+  const family = cx.records[record + RECORD.FAMILY];
+  return cx.icmpLimit.allows(cx.records, src, ADDRESS_WORDS[family], family, cx.nowMs);
 }

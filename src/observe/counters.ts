@@ -36,6 +36,8 @@ export interface CountersSnapshot {
   readonly flowsReaped: number;
   /** Connections sent to another endpoint, after a refusal or after silence. */
   readonly retries: number;
+  /** ICMP errors that were not sent, because there were too many. */
+  readonly icmpSuppressed: number;
   readonly endpoints: readonly EndpointCounters[];
 }
 
@@ -70,6 +72,7 @@ export function readCounters(stateDir: string): CountersSnapshot {
     dropped,
     flowsCreated: total(COUNTER.FLOWS_CREATED),
     flowsReaped: total(COUNTER.FLOWS_REAPED),
+    icmpSuppressed: total(COUNTER.ICMP_SUPPRESSED),
     retries: total(COUNTER.RETRIES),
     endpoints: names.map((name, i) => {
       const at = endpointRow(i + 1);

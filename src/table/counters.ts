@@ -29,6 +29,8 @@ export const COUNTER = {
   HELD: 12,
   /** Flows that were not ASSURED and made room for new ones in a full table (nf_conntrack's early_drop). */
   FLOWS_EVICTED: 13,
+  /** ICMP errors not sent, because there were too many (see dataplane/icmp-limit.ts); the packets have their outcome all the same. */
+  ICMP_SUPPRESSED: 14,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;

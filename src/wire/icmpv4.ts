@@ -5,7 +5,7 @@ export const ICMPV4 = { TYPE: 0, CODE: 1, CHECK: 2, REST: 4, QUOTE_LENGTH: 5, SI
 export const ICMPV4_TYPE = { DESTINATION_UNREACHABLE: 3, TIME_EXCEEDED: 11, PARAMETER_PROBLEM: 12 } as const;
 
 /** Codes of DESTINATION_UNREACHABLE. */
-export const ICMPV4_UNREACHABLE = { PORT: 3, FRAGMENTATION_NEEDED: 4 } as const;
+export const ICMPV4_UNREACHABLE = { PORT: 3, FRAGMENTATION_NEEDED: 4, PROHIBITED: 13 } as const;
 
 /** Whether a message of this type quotes a packet and tells its sender what became of it. */
 export const icmpv4IsError = (type: number): boolean =>

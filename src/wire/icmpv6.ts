@@ -9,7 +9,7 @@ export const ICMPV6_TYPE = {
 } as const;
 
 /** Codes of DESTINATION_UNREACHABLE. */
-export const ICMPV6_UNREACHABLE = { PORT: 4 } as const;
+export const ICMPV6_UNREACHABLE = { PROHIBITED: 1, PORT: 4 } as const;
 
 /** Whether a message of this type quotes a packet and tells its sender what became of it. */
 export const icmpv6IsError = (type: number): boolean =>

@@ -48,6 +48,8 @@ export interface TableOptions {
   ids?: Ids;
   /** Masquerade every flow, as a proxy without cluster CIDR does; true unless said otherwise. */
   masquerade?: boolean;
+  /** Addresses of the node itself; none of a Service's. */
+  nodeIPs?: readonly string[];
   /** ENDPOINT_STATE of endpoints that no Service has; GONE unless said otherwise. */
   gone?: number;
 }
@@ -82,6 +84,10 @@ export function tableOf(services: Services, options: TableOptions = {}): SharedA
     });
     builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, family, address, half(port), protocol, handle);
     builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
+  }
+  for (const ip of options.nodeIPs ?? []) {
+    const address = addressWords(ip);
+    builder.addAddress(address.length === 1 ? 0 : 1, address, ADDRESS_FLAG.LOCAL);
   }
   const states = Int32Array.from({ length: ids.count }, (_, id) =>
     id === 0 || live.has(id) ? ENDPOINT_STATE.LIVE : (options.gone ?? ENDPOINT_STATE.GONE),

@@ -34,6 +34,9 @@ export const OUTCOMES = new Map<number, string>([
   ...DROP_REASON_NAMES.map((name, reason): [number, string] => [COUNTER.DROPPED + reason, name]),
 ]);
 
+/** Outcomes of packets that the sender gets an answer to, if anything leaves. */
+const ANSWERS = ['rejected', 'reset', 'flow-table-full', 'snat-exhausted'];
+
 const PATTERN = Buffer.alloc(SLOTS * SLOT_BYTES, 0xa5);
 const NOISE = Buffer.alloc(SLOTS * SLOT_BYTES);
 for (let i = 0, x = 2463534242; i < NOISE.length; i += 4) {
@@ -184,7 +187,7 @@ export class WatchedPlane {
     const left = tupleOf(out);
     if (this.ours.has(left.dst)) throw new Error(`${outcome}: left for an address of a Service, ${left.dst}`);
     const damage = residuals(out);
-    if (outcome === 'rejected' || outcome === 'reset') {
+    if (ANSWERS.includes(outcome)) {
       if (damage.ip !== 0 || damage.l4 !== 0) throw new Error(`${outcome}: wrong checksum in our own packet`);
       if (left.length !== out.length - VNET_BYTES) throw new Error(`${outcome}: wrong length`);
       if (out.subarray(0, VNET_BYTES).some((byte) => byte !== 0))
