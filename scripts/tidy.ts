@@ -53,6 +53,8 @@ const HOT_PATH = [
   'capture',
   'reject',
   'icmp-limit',
+  'answer',
+  'echo',
 ].map((step) => `src/dataplane/${step}.ts`);
 
 /** Patterns are written so that they do not match themselves. */

@@ -38,6 +38,10 @@ export function withProxyFlags(command: Command): Command {
       parsedBy(cidrs),
     )
     .option('--masquerade-all', 'masquerade every connection to a ClusterIP')
+    .option(
+      '--answer-ping',
+      "answer ICMP and ICMPv6 echo requests to ClusterIPs and to external addresses that are not this node's own (default: they get no answer, as with kube-proxy's iptables rules)",
+    )
     .option('--hostname-override <node>', "this node's name, as endpoints have it (default: the machine's)")
     .option(
       '--node-labels <labels>',

@@ -10,7 +10,8 @@
  *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
  *      |                     |-- not a service -> Pass '-- no room -> Drop, said by ICMP
  *      |                     |-- unfit, policy, source range, SNAT address -> Drop
- *      |                     '-- no endpoints, unserved port -> Reject
+ *      |                     |-- no endpoints, unserved port -> Reject
+ *      |                     '-- ping of a Service's address, if wanted -> echo reply
  *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
  *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; Drop
  *      |           |-- before the first -> Hold, and once more from parse when that has come; no room, too late -> Drop
@@ -23,6 +24,7 @@ import { COUNTER } from '../table/counters.js';
 import { PROTOCOL } from '../wire/ipv4.js';
 import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
+import { answerEcho, asksForEcho } from './echo.js';
 import {
   datagramOf,
   fateOf,
@@ -76,6 +78,7 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
+    if (found === Match.UnservedPort && asksForEcho(cx, slot)) return echo(cx, slot, unfit);
     if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
     if (unfit !== DropReason.None) return drop(cx, slot, unfit);
     if (found === Match.EndpointIsService) return drop(cx, slot, DropReason.EndpointIsService);
@@ -135,6 +138,14 @@ const isForeign = (cx: WorkerContext, slot: Slot): boolean =>
 function isBalanced(cx: WorkerContext, slot: Slot): boolean {
   const protocol = cx.records[recordAt(slot) + RECORD.PROTOCOL];
   return protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP || protocol === PROTOCOL.SCTP;
+}
+
+/** @param unfit what `vet` says of the packet */
+function echo(cx: WorkerContext, slot: Slot, unfit: DropReason): Verdict {
+  const wrong = unfit === DropReason.None ? answerEcho(cx, slot) : unfit;
+  return wrong === DropReason.None
+    ? outcome(cx, slot, COUNTER.ECHOED, Verdict.Reject)
+    : drop(cx, slot, wrong);
 }
 
 /** There is no room for the flow, and its client is told so (RFC 5508 REQ-8). It counts as dropped for that reason. */

@@ -6,12 +6,10 @@
 
 import { COUNTER } from '../table/counters.js';
 import { ADDRESS_FLAG } from '../table/layout.js';
-import { sumBytes } from '../wire/checksum.js';
-import { ADDRESS_WORDS, FAMILY } from '../wire/family.js';
+import { ADDRESS_WORDS } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE, ICMPV4_UNREACHABLE } from '../wire/icmpv4.js';
-import { ICMPV6, ICMPV6_TYPE, ICMPV6_UNREACHABLE } from '../wire/icmpv6.js';
-import { PROTOCOL } from '../wire/ipv4.js';
-import { answerChecksum, answerHeader, IP_HEADER_BYTES } from './answer.js';
+import { ICMPV6_TYPE, ICMPV6_UNREACHABLE } from '../wire/icmpv6.js';
+import { answerIcmp, IP_HEADER_BYTES } from './answer.js';
 import type { WorkerContext } from './context.js';
 import { addressFlags } from './match.js';
 import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
@@ -21,6 +19,8 @@ import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
  * (RFC 1812, 4.3.2.3), or the minimum MTU of 1280 (RFC 4443, 2.4(c)).
  */
 const ERROR_BYTES_MAX = [576, 1280] as const;
+
+const ERROR_TYPE = [ICMPV4_TYPE.DESTINATION_UNREACHABLE, ICMPV6_TYPE.DESTINATION_UNREACHABLE] as const;
 
 /** Why there is no way to the destination; the codes are by family. */
 export const UNREACHABLE = {
@@ -39,7 +39,7 @@ export function reject(cx: WorkerContext, slot: Slot, codes: readonly number[]):
     cx.counters[COUNTER.ICMP_SUPPRESSED]++;
     return;
   }
-  const { bytes, halves } = cx.slab;
+  const { bytes } = cx.slab;
   const record = recordAt(slot);
   const family = cx.records[record + RECORD.FAMILY];
   const at = packetAt(slot);
@@ -52,17 +52,7 @@ export function reject(cx: WorkerContext, slot: Slot, codes: readonly number[]):
 
   bytes.copyWithin(icmp + ICMPV4.SIZE, at, at + quoted);
   bytes.fill(0, icmp, icmp + ICMPV4.SIZE);
-  if (family === FAMILY.V4) {
-    answerHeader(cx, slot, PROTOCOL.ICMP, length);
-    bytes[icmp + ICMPV4.TYPE] = ICMPV4_TYPE.DESTINATION_UNREACHABLE;
-    bytes[icmp + ICMPV4.CODE] = codes[family];
-    halves[(icmp + ICMPV4.CHECK) >> 1] = ~sumBytes(bytes, icmp, length);
-  } else {
-    answerHeader(cx, slot, PROTOCOL.ICMPV6, length);
-    bytes[icmp + ICMPV6.TYPE] = ICMPV6_TYPE.DESTINATION_UNREACHABLE;
-    bytes[icmp + ICMPV6.CODE] = codes[family];
-    halves[(icmp + ICMPV6.CHECK) >> 1] = answerChecksum(cx, slot, PROTOCOL.ICMPV6, length);
-  }
+  answerIcmp(cx, slot, ERROR_TYPE[family], codes[family], length);
 }
 
 /** The node itself is always answered, as over the kernel's loopback device (icmpv4_xrlim_allow). */

@@ -14,7 +14,7 @@
  */
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, NO_FLOW } from '../conntrack/flow-table.js';
-import { half, swapPorts } from '../wire/byte-order.js';
+import { swapPorts } from '../wire/byte-order.js';
 import { fold, inverseDelta, sumBytes, updateChecksum, wordDelta } from '../wire/checksum.js';
 import { FAMILY } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE, ICMPV4_UNREACHABLE, icmpv4IsError, icmpv4QuoteBytes } from '../wire/icmpv4.js';
@@ -32,6 +32,7 @@ import { SCTP, sctpPortsDelta } from '../wire/sctp.js';
 import { TCP } from '../wire/tcp.js';
 import { UDP } from '../wire/udp.js';
 import { VNET, VNET_FLAG } from '../wire/virtio-net.js';
+import { icmpSum } from './answer.js';
 import type { WorkerContext } from './context.js';
 import { frameAt, packetAt, RECORD, recordAt, type Slot } from './packet.js';
 import { refused } from './pin.js';
@@ -265,16 +266,3 @@ function quotedTotalLength(cx: WorkerContext, slot: Slot): number {
 /** Word offset of the quoted packet's addresses: source, then destination. */
 const addressesOfQuote = (cx: WorkerContext, slot: Slot): number =>
   (quoteAt(cx, slot) + (cx.records[recordAt(slot) + RECORD.FAMILY] === FAMILY.V4 ? IPV4.SRC : IPV6.SRC)) >> 2;
-
-/** The folded sum that the ICMP checksum makes 0xffff: with a pseudo-header for ICMPv6 (RFC 4443 section 2.3). */
-function icmpSum(cx: WorkerContext, slot: Slot): number {
-  const { bytes } = cx.slab;
-  const { records } = cx;
-  const record = recordAt(slot);
-  const at = packetAt(slot);
-  const icmp = records[record + RECORD.L4];
-  const length = at + records[record + RECORD.LENGTH] - icmp;
-  if (records[record + RECORD.FAMILY] === FAMILY.V4) return sumBytes(bytes, icmp, length);
-  const addresses = sumBytes(bytes, at + IPV6.SRC, 32, half(PROTOCOL.ICMPV6) + half(length));
-  return sumBytes(bytes, icmp, length, addresses);
-}

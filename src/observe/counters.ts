@@ -29,6 +29,8 @@ export interface CountersSnapshot {
   /** Refusals of an endpoint that were not passed on, because another one is tried. */
   readonly retried: number;
   /** Fragments that wait for the first of their datagram, now: packets received without an outcome yet. */
+  /** Pings of Services' addresses that were answered. */
+  readonly echoed: number;
   readonly held: number;
   /** Packets by drop reason; reasons that never occurred are left out. */
   readonly dropped: Readonly<Record<string, number>>;
@@ -68,6 +70,7 @@ export function readCounters(stateDir: string): CountersSnapshot {
     rejected: total(COUNTER.REJECTED),
     reset: total(COUNTER.RESET),
     retried: total(COUNTER.RETRIED),
+    echoed: total(COUNTER.ECHOED),
     held: total(COUNTER.HELD),
     dropped,
     flowsCreated: total(COUNTER.FLOWS_CREATED),

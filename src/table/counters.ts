@@ -6,7 +6,7 @@
  */
 
 /**
- * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED or a
+ * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED, ECHOED or a
  * drop reason, when its fate is known; until then in HELD. */
 export const COUNTER = {
   RECEIVED: 0,
@@ -31,6 +31,8 @@ export const COUNTER = {
   FLOWS_EVICTED: 13,
   /** ICMP errors not sent, because there were too many (see dataplane/icmp-limit.ts); the packets have their outcome all the same. */
   ICMP_SUPPRESSED: 14,
+  /** Echo requests to our addresses that were answered. */
+  ECHOED: 15,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;

@@ -48,6 +48,7 @@ export interface TableOptions {
   ids?: Ids;
   /** Masquerade every flow, as a proxy without cluster CIDR does; true unless said otherwise. */
   masquerade?: boolean;
+  answerPing?: boolean;
   /** Addresses of the node itself; none of a Service's. */
   nodeIPs?: readonly string[];
   /** ENDPOINT_STATE of endpoints that no Service has; GONE unless said otherwise. */
@@ -57,7 +58,10 @@ export interface TableOptions {
 /** A table of ClusterIPs whose unserved ports are rejected. */
 export function tableOf(services: Services, options: TableOptions = {}): SharedArrayBuffer {
   const ids = options.ids ?? new Ids();
-  const builder = new TableBuilder(options.masquerade === false ? 0 : TABLE_FLAG.KEEP_SOURCE_FOR_PODS);
+  const builder = new TableBuilder(
+    (options.masquerade === false ? 0 : TABLE_FLAG.KEEP_SOURCE_FOR_PODS) |
+      (options.answerPing ? TABLE_FLAG.ANSWER_PING : 0),
+  );
   const live = new Set<number>();
   for (const [row, [frontend, given]] of Object.entries(services).entries()) {
     const spec = Array.isArray(given) ? { endpoints: given } : given;
@@ -180,6 +184,7 @@ export class TestDataplane extends InMemoryDataplane {
     add('rejected', COUNTER.REJECTED);
     add('reset', COUNTER.RESET);
     add('retried', COUNTER.RETRIED);
+    add('echoed', COUNTER.ECHOED);
     add('held', COUNTER.HELD);
     for (const [reason, name] of DROP_REASON_NAMES.entries()) add(name, COUNTER.DROPPED + reason);
     return counts;

@@ -30,12 +30,13 @@ export const OUTCOMES = new Map<number, string>([
   [COUNTER.REJECTED, 'rejected'],
   [COUNTER.RESET, 'reset'],
   [COUNTER.RETRIED, 'retried'],
+  [COUNTER.ECHOED, 'echoed'],
   [COUNTER.HELD, 'held'],
   ...DROP_REASON_NAMES.map((name, reason): [number, string] => [COUNTER.DROPPED + reason, name]),
 ]);
 
 /** Outcomes of packets that the sender gets an answer to, if anything leaves. */
-const ANSWERS = ['rejected', 'reset', 'flow-table-full', 'snat-exhausted'];
+const ANSWERS = ['rejected', 'reset', 'echoed', 'flow-table-full', 'snat-exhausted'];
 
 const PATTERN = Buffer.alloc(SLOTS * SLOT_BYTES, 0xa5);
 const NOISE = Buffer.alloc(SLOTS * SLOT_BYTES);
