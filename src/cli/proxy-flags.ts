@@ -67,7 +67,7 @@ export function withConntrackFlags(command: Command): Command {
     .addOption(
       new Option(
         '--conntrack-timeouts <profile>',
-        'how long flows are kept: linux, as nf_conntrack does, or rfc, as RFC 5382, 7857, 4787 and 5508 ask for; the four durations below win over it (default: linux)',
+        'how long flows are kept: linux, as nf_conntrack does, or rfc, as RFC 5382, 7857 and 4787 ask for; the four durations below win over it (default: linux)',
       ).choices(Object.keys(TIMEOUT_PROFILES)),
     )
     .addOption(

@@ -16,12 +16,10 @@ export const TIMEOUT = {
   SCTP: TCP_STATE_COUNT + 1,
   UDP: TCP_STATE_COUNT + 1 + SCTP_STATE_COUNT,
   UDP_STREAM: TCP_STATE_COUNT + 2 + SCTP_STATE_COUNT,
-  ICMP: TCP_STATE_COUNT + 3 + SCTP_STATE_COUNT,
-  GENERIC: TCP_STATE_COUNT + 4 + SCTP_STATE_COUNT,
-  COUNT: TCP_STATE_COUNT + 5 + SCTP_STATE_COUNT,
+  COUNT: TCP_STATE_COUNT + 3 + SCTP_STATE_COUNT,
 } as const;
 
-/** nf_conntrack's defaults. */
+/** nf_conntrack's defaults; those for ICMP and other protocols have no flows to apply to here. */
 export const LINUX_TIMEOUT_SEC = {
   tcpTimeoutSynSent: 120,
   tcpTimeoutSynRecv: 60,
@@ -47,8 +45,6 @@ export const LINUX_TIMEOUT_SEC = {
   sctpTimeoutShutdownRecd: 3,
   sctpTimeoutShutdownAckSent: 3,
   sctpTimeoutHeartbeatSent: 30,
-  icmpTimeout: 30,
-  genericTimeout: 600,
 } as const;
 
 export type TimeoutName = keyof typeof LINUX_TIMEOUT_SEC;
@@ -70,7 +66,6 @@ const RFC_TIMEOUT_SEC: TimeoutsSec = {
   tcpTimeoutClose: TCP_TRANSITORY_SEC,
   udpTimeout: 300, // RFC 4787 REQ-5
   udpTimeoutStream: 300,
-  icmpTimeout: 60, // RFC 5508 REQ-2
 };
 
 export const TIMEOUT_PROFILES = { linux: LINUX_TIMEOUT_SEC, rfc: RFC_TIMEOUT_SEC } as const;
@@ -106,7 +101,5 @@ export function timeoutsOf(profile: TimeoutProfile, given: Partial<TimeoutsSec> 
   words[TIMEOUT.SCTP + SCTP_STATE.HEARTBEAT_SENT] = sec.sctpTimeoutHeartbeatSent;
   words[TIMEOUT.UDP] = sec.udpTimeout;
   words[TIMEOUT.UDP_STREAM] = sec.udpTimeoutStream;
-  words[TIMEOUT.ICMP] = sec.icmpTimeout;
-  words[TIMEOUT.GENERIC] = sec.genericTimeout;
   return words;
 }

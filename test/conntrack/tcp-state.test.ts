@@ -13,6 +13,7 @@ import {
 import { TIMEOUT, timeoutsOf } from '../../src/conntrack/timeouts.js';
 import { TCP_FLAG } from '../../src/wire/tcp.js';
 import { holds } from '../support/property.js';
+import { shows } from '../support/requirements.js';
 import { type Observed, observe, SEGMENTS, type Segment, UNSEEN } from '../support/tcp-observer.js';
 
 const scripts: { name: string; segments: string[]; state: keyof typeof TCP_STATE }[] = [
@@ -145,21 +146,25 @@ const FLAGS: Record<Segment, number> = {
 const isOne = (byte: number, twin: Observed): boolean =>
   TCP_STATE[twin.state as keyof typeof TCP_STATE] === tcpStateOf(byte);
 
-t.test('every sequence of up to five segments leaves the state that the interpreter comes to', async (t) => {
-  let sequences = 0;
-  const walk = (byte: number, twin: Observed, left: number): boolean => {
-    sequences++;
-    if (!isOne(byte, twin)) return false;
-    if (left === 0) return true;
-    return FROM.every((from, direction) =>
-      SEGMENTS.every((segment) =>
-        walk(nextTcpState(byte, direction, FLAGS[segment]), observe(twin, from, segment), left - 1),
-      ),
-    );
-  };
-  t.ok(walk(TCP_STATE.NONE, UNSEEN, 5));
-  t.equal(sequences, 1 + 12 + 12 ** 2 + 12 ** 3 + 12 ** 4 + 12 ** 5);
-});
+t.test(
+  'every sequence of up to five segments leaves the state that the interpreter comes to',
+  shows('RFC 5382 REQ-2', 'RFC 7857 section 2'),
+  async (t) => {
+    let sequences = 0;
+    const walk = (byte: number, twin: Observed, left: number): boolean => {
+      sequences++;
+      if (!isOne(byte, twin)) return false;
+      if (left === 0) return true;
+      return FROM.every((from, direction) =>
+        SEGMENTS.every((segment) =>
+          walk(nextTcpState(byte, direction, FLAGS[segment]), observe(twin, from, segment), left - 1),
+        ),
+      );
+    };
+    t.ok(walk(TCP_STATE.NONE, UNSEEN, 5));
+    t.equal(sequences, 1 + 12 + 12 ** 2 + 12 ** 3 + 12 ** 4 + 12 ** 5);
+  },
+);
 
 t.test('and so does every longer one: whatever the two can come to, they come to together', async (t) => {
   const seen = new Map<string, [number, Observed]>([['', [TCP_STATE.NONE, UNSEEN]]]);

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { TestDataplane } from '../support/dataplane.js';
 import { frame, icmpError, VNET_BYTES, view } from '../support/packets.js';
+import { shows } from '../support/requirements.js';
 
 const SERVICES = { '10.96.0.1:80/tcp': ['10.244.0.1:80'], '[fd00:96::1]:80/tcp': ['[fd00:244::1]:80'] };
 
@@ -45,27 +46,35 @@ for (const { name, vip, client, endpoint, request, reply, martians } of families
     icmpError({ from, to, type: request, code: 0, rest: REST, quoted: DATA, ...more });
   const answering = (): TestDataplane => new TestDataplane(SERVICES, { answerPing: true });
 
-  t.test(`${name}: a ping of a ClusterIP gets no answer unless that is asked for`, async (t) => {
-    const plane = new TestDataplane(SERVICES);
-    t.strictSame(plane.send(ping(client, vip)), []);
-    t.strictSame(plane.counts, { received: 1, 'unsupported-protocol': 1 });
-  });
+  t.test(
+    `${name}: a ping of a ClusterIP gets no answer unless that is asked for`,
+    shows('RFC 5508 REQ-1'),
+    async (t) => {
+      const plane = new TestDataplane(SERVICES);
+      t.strictSame(plane.send(ping(client, vip)), []);
+      t.strictSame(plane.counts, { received: 1, 'unsupported-protocol': 1 });
+    },
+  );
 
-  t.test(`${name}: with answerPing it gets the same identifier, number and data back`, async (t) => {
-    const plane = answering();
-    const [out] = plane.send(ping(client, vip));
-    t.match(view(out!), {
-      from: vip,
-      to: client,
-      ttl: 64,
-      ipChecksumRight: true,
-      icmp: { type: reply, code: 0, checksumRight: true, quoted: DATA },
-    });
-    t.equal(Buffer.from(out!).readUInt32BE(out!.length - DATA.length - 4), REST);
-    t.strictSame([...out!.subarray(0, VNET_BYTES)], Array(VNET_BYTES).fill(0));
-    t.strictSame(plane.counts, { received: 1, echoed: 1 });
-    t.equal(plane.flowCount, 0);
-  });
+  t.test(
+    `${name}: with answerPing it gets the same identifier, number and data back`,
+    shows('RFC 5508 REQ-10a'),
+    async (t) => {
+      const plane = answering();
+      const [out] = plane.send(ping(client, vip));
+      t.match(view(out!), {
+        from: vip,
+        to: client,
+        ttl: 64,
+        ipChecksumRight: true,
+        icmp: { type: reply, code: 0, checksumRight: true, quoted: DATA },
+      });
+      t.equal(Buffer.from(out!).readUInt32BE(out!.length - DATA.length - 4), REST);
+      t.strictSame([...out!.subarray(0, VNET_BYTES)], Array(VNET_BYTES).fill(0));
+      t.strictSame(plane.counts, { received: 1, echoed: 1 });
+      t.equal(plane.flowCount, 0);
+    },
+  );
 
   t.test(`${name}: a checksum that is left to the device is made`, async (t) => {
     const given = ping(client, vip);
@@ -91,19 +100,23 @@ for (const { name, vip, client, endpoint, request, reply, martians } of families
     t.strictSame(plane.counts, { received: 1, 'bad-icmp-checksum': 1 });
   });
 
-  t.test(`${name}: other queries, replies and codes get no answer`, async (t) => {
-    const others = name === 'IPv4' ? [reply, 13, 15, 17, 10] : [reply, 133, 135, 139, 130];
-    for (const type of others)
-      t.strictSame(answering().send(ping(client, vip, { type })), [], `type ${type}`);
-    t.strictSame(answering().send(ping(client, vip, { code: 1 })), []);
-    const short = frame({
-      from: client,
-      to: vip,
-      protocol: name === 'IPv4' ? 1 : 58,
-      payload: DATA.subarray(0, 7),
-    });
-    t.strictSame(answering().send(short), []);
-  });
+  t.test(
+    `${name}: other queries, replies and codes get no answer`,
+    shows('RFC 5508 REQ-10c', 'RFC 5508 REQ-11'),
+    async (t) => {
+      const others = name === 'IPv4' ? [reply, 13, 15, 17, 10] : [reply, 133, 135, 139, 130];
+      for (const type of others)
+        t.strictSame(answering().send(ping(client, vip, { type })), [], `type ${type}`);
+      t.strictSame(answering().send(ping(client, vip, { code: 1 })), []);
+      const short = frame({
+        from: client,
+        to: vip,
+        protocol: name === 'IPv4' ? 1 : 58,
+        payload: DATA.subarray(0, 7),
+      });
+      t.strictSame(answering().send(short), []);
+    },
+  );
 
   t.test(`${name}: nobody who cannot have asked gets an answer`, async (t) => {
     for (const from of martians) {
@@ -129,6 +142,7 @@ for (const { name, vip, client, endpoint, request, reply, martians } of families
 
   t.test(
     `${name}: a ping to an endpoint, and its answer, pass as they are, whatever flows there are`,
+    shows('RFC 5508 REQ-1'),
     async (t) => {
       const plane = answering();
       const at = (ip: string, port: number) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`);
@@ -148,6 +162,15 @@ for (const { name, vip, client, endpoint, request, reply, martians } of families
       t.strictSame(new TestDataplane(SERVICES).send(ping(endpoint, vip)), []);
     },
   );
+
+  t.test(`${name}: an ICMP error about a ping is of no flow, and passes`, async (t) => {
+    const plane = answering();
+    const quoted = ping(client, endpoint).subarray(VNET_BYTES);
+    const about = name === 'IPv4' ? { type: 11, code: 0 } : { type: 3, code: 0 };
+    const error = icmpError({ from: endpoint.replace(/1$/, '9'), to: client, ...about, quoted });
+    t.strictSame(plane.send(error), [error]);
+    t.strictSame(plane.counts, { received: 1, passed: 1 });
+  });
 
   t.test(`${name}: a ping to an address of the SNAT pool is dropped: it belongs to no flow`, async (t) => {
     const plane = answering();

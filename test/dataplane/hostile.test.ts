@@ -3,6 +3,7 @@ import t from 'tap';
 import { ALGORITHM } from '../../src/table/layout.js';
 import { TestDataplane } from '../support/dataplane.js';
 import { frame, type PacketSpec, type TcpFlag } from '../support/packets.js';
+import { shows } from '../support/requirements.js';
 
 const VIP = '10.96.0.1:80';
 const CLIENT = '10.1.0.1:4000';
@@ -61,14 +62,18 @@ for (const { what, reason, spec } of dropped) {
   });
 }
 
-t.test('TTL 1 goes through as it is: the kernel behind the device counts the hop and answers', async (t) => {
-  const plane = new TestDataplane(HTTP);
-  t.match(plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'], ttl: 1 }), {
-    ttl: 1,
-    ipChecksumRight: true,
-  });
-  t.equal(plane.forward({ from: '[fd00::2]:5', to: VIP6, protocol: 'udp', ttl: 1 }).ttl, 1);
-});
+t.test(
+  'TTL 1 goes through as it is: the kernel behind the device counts the hop and answers',
+  shows('RFC 5508 REQ-10a'),
+  async (t) => {
+    const plane = new TestDataplane(HTTP);
+    t.match(plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'], ttl: 1 }), {
+      ttl: 1,
+      ipChecksumRight: true,
+    });
+    t.equal(plane.forward({ from: '[fd00::2]:5', to: VIP6, protocol: 'udp', ttl: 1 }).ttl, 1);
+  },
+);
 
 t.test('sources of which only some are martian are served', async (t) => {
   for (const ip of ['0.0.0.1', '127.0.0.1', '223.255.255.255', '240.0.0.1', '255.255.255.254']) {

@@ -8,6 +8,7 @@ import { addressWords } from '../../src/wire/address.js';
 import { TestDataplane } from '../support/dataplane.js';
 import { frame, type PacketView } from '../support/packets.js';
 import { holds } from '../support/property.js';
+import { shows } from '../support/requirements.js';
 
 const families = [
   { name: 'IPv4', vip: '10.96.0.1', client: '10.1.0.1', endpoint: '10.244.0.1', full: { type: 3, code: 13 } },
@@ -18,6 +19,7 @@ const at = (ip: string, port: number): string => (ip.includes(':') ? `[${ip}]:${
 for (const { name, vip, client, endpoint, full } of families) {
   t.test(
     `${name}: a client for which there is no room is told so, and the packet counts as dropped`,
+    shows('RFC 5508 REQ-8'),
     async (t) => {
       const plane = new TestDataplane({ [`${at(vip, 80)}/tcp`]: [at(endpoint, 80)] }, { flowCapacity: 2 });
       for (const port of [1, 2]) {
@@ -34,15 +36,19 @@ for (const { name, vip, client, endpoint, full } of families) {
     },
   );
 
-  t.test(`${name}: one for which the SNAT pool has no port left is told so too`, async (t) => {
-    const plane = new TestDataplane({ [`${at(vip, 53)}/udp`]: [at(endpoint, 53)] });
-    plane.cx.pools.forEach((pool) => {
-      pool.draw = () => false;
-    });
-    const seen = plane.packet({ from: at(client, 3), to: at(vip, 53), protocol: 'udp' });
-    t.match(seen, { from: vip, to: client, icmp: { ...full, checksumRight: true } });
-    t.strictSame(plane.counts, { received: 1, 'snat-exhausted': 1 });
-  });
+  t.test(
+    `${name}: one for which the SNAT pool has no port left is told so too`,
+    shows('RFC 5508 REQ-8'),
+    async (t) => {
+      const plane = new TestDataplane({ [`${at(vip, 53)}/udp`]: [at(endpoint, 53)] });
+      plane.cx.pools.forEach((pool) => {
+        pool.draw = () => false;
+      });
+      const seen = plane.packet({ from: at(client, 3), to: at(vip, 53), protocol: 'udp' });
+      t.match(seen, { from: vip, to: client, icmp: { ...full, checksumRight: true } });
+      t.strictSame(plane.counts, { received: 1, 'snat-exhausted': 1 });
+    },
+  );
 }
 
 /** Rejected datagrams of one client. @returns how many were answered */

@@ -3,6 +3,7 @@
 
 import { STATE_DIR, startUp } from '../../src/lab/flowpin-up.js';
 import { readCounters } from '../../src/observe/counters.js';
+import { shows } from '../support/requirements.js';
 import { at, buildNodeportLab, FAMILIES, udp, web, writeManifest } from './nodeport-lab.js';
 import { tapInSandbox } from './support.js';
 
@@ -19,6 +20,7 @@ const SIZES = [1472, 1473, 4000, 60_000];
 for (const { family, clusterIP, externalIP, loadBalancerVIP } of FAMILIES) {
   t.test(
     `${family}: datagrams of ${SIZES.join(', ')} bytes are echoed through the VIP, unchanged`,
+    shows('RFC 4787 REQ-14'),
     async (t) => {
       const before = readCounters(STATE_DIR);
       const { error, echoed, changed, lost } = await udp(lab, 'client', at(clusterIP, 81), SIZES.join(','));

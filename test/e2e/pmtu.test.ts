@@ -15,6 +15,7 @@ import type { TransferReport } from '../../src/lab/tcp-transfer.js';
 import { buildTopology } from '../../src/lab/topology.js';
 import type { UdpReport } from '../../src/lab/udp-echo.js';
 import { readCounters } from '../../src/observe/counters.js';
+import { shows } from '../support/requirements.js';
 import { at, writeManifest } from './nodeport-lab.js';
 import { lastJson, type Tap, tapInSandbox } from './support.js';
 
@@ -154,16 +155,20 @@ function arrivedWhole(t: Pick<Tap, 'equal' | 'strictSame'>, [here, there]: Trans
 }
 
 for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
-  t.test(`${family}: a bulk transfer arrives whole, and both ends learn what the way carries`, async (t) => {
-    const vip = `${vips}1`;
-    t.equal(await learntMtu(client, vip), null, 'nothing is known before');
-    const reports = await transfer(client, at(vip, TRANSFER_PORT), endpoint, at(address, TRANSFER_PORT));
-    arrivedWhole(t, reports);
-    t.equal(await learntMtu(client, vip), ENDPOINT_MTU, 'the client, of the way to the VIP');
-    const seen = splitAddress(reports[1]?.remote ?? '').host;
-    t.match(seen, /^(198\.18\.0\.|fd\w*:)/, 'the endpoint talks to an address of the SNAT pool');
-    t.equal(await learntMtu(endpoint, seen), CLIENT_MTU, 'the endpoint, of the way to that');
-  });
+  t.test(
+    `${family}: a bulk transfer arrives whole, and both ends learn what the way carries`,
+    shows('RFC 4787 REQ-13', 'RFC 5382 REQ-9'),
+    async (t) => {
+      const vip = `${vips}1`;
+      t.equal(await learntMtu(client, vip), null, 'nothing is known before');
+      const reports = await transfer(client, at(vip, TRANSFER_PORT), endpoint, at(address, TRANSFER_PORT));
+      arrivedWhole(t, reports);
+      t.equal(await learntMtu(client, vip), ENDPOINT_MTU, 'the client, of the way to the VIP');
+      const seen = splitAddress(reports[1]?.remote ?? '').host;
+      t.match(seen, /^(198\.18\.0\.|fd\w*:)/, 'the endpoint talks to an address of the SNAT pool');
+      t.equal(await learntMtu(endpoint, seen), CLIENT_MTU, 'the endpoint, of the way to that');
+    },
+  );
 
   t.test(`${family}: the node's own transfer learns it too`, async (t) => {
     const vip = `${vips}3`;
@@ -171,18 +176,23 @@ for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
     t.equal(await learntMtu(node, vip), ENDPOINT_MTU, 'the node, of the way to the VIP');
   });
 
-  t.test(`${family}: hairpin: a pod that reaches itself learns what the way to itself carries`, async (t) => {
-    const vip = `${vips}2`;
-    t.equal(await learntMtu(pod, vip), null, 'nothing is known before');
-    const reports = await transfer(pod, at(vip, TRANSFER_PORT), pod, at(podAddress, TRANSFER_PORT));
-    arrivedWhole(t, reports);
-    t.equal(await learntMtu(pod, vip), ENDPOINT_MTU, 'as a client, of the way to the VIP');
-    const seen = splitAddress(reports[1]?.remote ?? '').host;
-    t.equal(await learntMtu(pod, seen), ENDPOINT_MTU, 'as an endpoint, of the way to the SNAT address');
-  });
+  t.test(
+    `${family}: hairpin: a pod that reaches itself learns what the way to itself carries`,
+    shows('RFC 5508 REQ-7'),
+    async (t) => {
+      const vip = `${vips}2`;
+      t.equal(await learntMtu(pod, vip), null, 'nothing is known before');
+      const reports = await transfer(pod, at(vip, TRANSFER_PORT), pod, at(podAddress, TRANSFER_PORT));
+      arrivedWhole(t, reports);
+      t.equal(await learntMtu(pod, vip), ENDPOINT_MTU, 'as a client, of the way to the VIP');
+      const seen = splitAddress(reports[1]?.remote ?? '').host;
+      t.equal(await learntMtu(pod, seen), ENDPOINT_MTU, 'as an endpoint, of the way to the SNAT address');
+    },
+  );
 
   t.test(
     `${family}: UDP: a datagram that is too big is an error at its socket, smaller ones pass`,
+    shows('RFC 4787 REQ-13'),
     async (t) => {
       const server = endpoint.spawn(process.execPath, [
         labScript('udp-echo'),
@@ -207,6 +217,27 @@ for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
     t.match(report, { error: 'ECONNREFUSED' });
   });
 }
+
+t.test(
+  'IPv4: without DF the node cuts a datagram that is too big for the way into fragments',
+  shows('RFC 4787 REQ-13a'),
+  async (t) => {
+    const [{ pod: address, vips }] = FAMILIES;
+    const discovery = async (value: number): Promise<void> => {
+      for (const host of [client, pod])
+        await host.run('sh', ['-c', `echo ${value} > /proc/sys/net/ipv4/ip_no_pmtu_disc`]);
+    };
+    await discovery(1);
+    const server = pod.spawn(process.execPath, [labScript('udp-echo'), '--listen', at(address, ECHO_PORT)]);
+    await server.line(/^ready/, 10_000);
+    const args = [labScript('udp-echo'), '--to', at(`${vips}2`, ECHO_PORT), '--sizes', '1400,1450'];
+    const report = lastJson<UdpReport>((await client.run(process.execPath, args)).stdout);
+    t.match(report, { echoed: 2, lost: [] });
+    t.equal(report.error, undefined);
+    await server.stop();
+    await discovery(0);
+  },
+);
 
 t.test('nothing was dropped, and super-packets went through', async (t) => {
   const { received, forwarded, passed, rejected, dropped, endpoints } = readCounters(STATE_DIR);
