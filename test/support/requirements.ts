@@ -94,7 +94,9 @@ export const RFCS = {
       'REQ-13a': { ...must('without DF it is sent on in fragments'), ...yes(BY_KERNEL) },
       'REQ-14': {
         ...must('fragments are taken in and out of order'),
-        ...yes('but for NodePorts, whose fragments the kernel keeps (decision 10)'),
+        ...yes(
+          'also through NodePorts; not the replies of policy Local to clients that are no pods (decision 10)',
+        ),
       },
       'REQ-14a': { ...must('and a flood of fragments harms no other packets'), ...yes() },
     },
