@@ -10,8 +10,8 @@ import { TCP_MARK, TCP_STATE, TCP_STATE_COUNT } from './tcp-state.js';
 export const TIMEOUT = {
   /** + the state byte. */
   TCP: 0,
-  /** ESTABLISHED by the word of one side only. */
-  TCP_UNREPLIED: TCP_STATE_COUNT,
+  /** At most, while one side owes the other an answer. */
+  TCP_UNACKNOWLEDGED: TCP_STATE_COUNT,
   /** + SCTP_STATE. */
   SCTP: TCP_STATE_COUNT + 1,
   UDP: TCP_STATE_COUNT + 1 + SCTP_STATE_COUNT,
@@ -29,9 +29,10 @@ export const LINUX_TIMEOUT_SEC = {
   tcpTimeoutLastAck: 30,
   tcpTimeoutTimeWait: 120,
   tcpTimeoutClose: 10,
-  /** After tcp_max_retrans segments sent again. Not used: telling them apart takes sequence numbers. */
-  tcpTimeoutMaxRetrans: 300,
-  /** Bounds ESTABLISHED for a connection that was picked up and whose other side has not been heard. */
+  /**
+   * While data is not acknowledged, and for a connection that was picked up and whose other side has not been heard. A segment
+   * that is sent again and again is one that nobody acknowledges, so max_retrans (300 too) adds nothing.
+   */
   tcpTimeoutUnacknowledged: 300,
   udpTimeout: 30,
   udpTimeoutStream: 120,
@@ -64,6 +65,7 @@ const RFC_TIMEOUT_SEC: TimeoutsSec = {
   tcpTimeoutLastAck: TCP_TRANSITORY_SEC,
   tcpTimeoutTimeWait: TCP_TRANSITORY_SEC,
   tcpTimeoutClose: TCP_TRANSITORY_SEC,
+  tcpTimeoutUnacknowledged: TCP_ESTABLISHED_SEC, // REQ-5 makes no exception
   udpTimeout: 300, // RFC 4787 REQ-5
   udpTimeoutStream: 300,
 };
@@ -89,7 +91,7 @@ export function timeoutsOf(profile: TimeoutProfile, given: Partial<TimeoutsSec> 
   tcp(TCP_STATE.TIME_WAIT, sec.tcpTimeoutTimeWait);
   tcp(TCP_STATE.CLOSE, sec.tcpTimeoutClose);
   tcp(TCP_STATE.SYN_SENT2, sec.tcpTimeoutSynSent);
-  words[TIMEOUT.TCP_UNREPLIED] = Math.min(sec.tcpTimeoutEstablished, sec.tcpTimeoutUnacknowledged);
+  words[TIMEOUT.TCP_UNACKNOWLEDGED] = Math.min(sec.tcpTimeoutEstablished, sec.tcpTimeoutUnacknowledged);
   words[TIMEOUT.SCTP + SCTP_STATE.NONE] = sec.sctpTimeoutClosed;
   words[TIMEOUT.SCTP + SCTP_STATE.CLOSED] = sec.sctpTimeoutClosed;
   words[TIMEOUT.SCTP + SCTP_STATE.COOKIE_WAIT] = sec.sctpTimeoutCookieWait;

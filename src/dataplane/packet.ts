@@ -66,6 +66,8 @@ export const RECORD = {
   QUOTED_PROTOCOL: 11,
   /** Type of the first chunk of an SCTP packet. */
   SCTP_CHUNK: 12,
+  /** What an ordinary TCP segment does to STATUS.UNACKED, see hits.ts. */
+  ACKNOWLEDGES: 14,
   /** DropReason that `vet` found: why the packet may begin no flow. */
   UNFIT: 13,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */

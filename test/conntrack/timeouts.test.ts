@@ -35,8 +35,8 @@ t.test('what is given one by one wins over the profile', async (t) => {
   t.equal(words[TIMEOUT.UDP], 7);
   t.equal(words[TIMEOUT.UDP_STREAM], 300);
   t.equal(words[TIMEOUT.TCP + TCP_STATE.ESTABLISHED], 100);
-  t.equal(words[TIMEOUT.TCP_UNREPLIED], 100, 'never longer than an answered one');
-  t.equal(timeoutsOf('linux')[TIMEOUT.TCP_UNREPLIED], LINUX_TIMEOUT_SEC.tcpTimeoutUnacknowledged);
+  t.equal(words[TIMEOUT.TCP_UNACKNOWLEDGED], 100, 'never longer than an answered one');
+  t.equal(timeoutsOf('linux')[TIMEOUT.TCP_UNACKNOWLEDGED], LINUX_TIMEOUT_SEC.tcpTimeoutUnacknowledged);
 });
 
 const { INIT, INIT_ACK, COOKIE_ECHO, COOKIE_ACK, DATA, SHUTDOWN, SHUTDOWN_ACK, SHUTDOWN_COMPLETE } =
@@ -123,4 +123,38 @@ t.test('the workers keep flows by the words that they are given', shows('RFC 538
     ]),
     210,
   );
+});
+
+const REPLY = { answer: true } as const;
+const syn: PacketSpec = { ...from, flags: ['SYN'] };
+const ack: PacketSpec = { ...from, flags: ['ACK'] };
+const data: PacketSpec = { ...from, flags: ['PSH', 'ACK'], payload: Buffer.from('x') };
+const SHAKEN = [syn, { ...syn, ...REPLY, flags: ['SYN', 'ACK'] as ['SYN', 'ACK'] }, ack];
+const DAYS_5 = 432_000;
+
+const owed: [what: string, specs: (PacketSpec & { answer?: true })[], seconds: number][] = [
+  ['data of the client', [...SHAKEN, data], 300],
+  ['data of the client, sent again', [...SHAKEN, data, data, data], 300],
+  ['data of the endpoint', [...SHAKEN, { ...data, ...REPLY }], 300],
+  ['data that is acknowledged', [...SHAKEN, data, { ...ack, ...REPLY }], DAYS_5],
+  ['data that is answered by data', [...SHAKEN, data, { ...data, ...REPLY }], 300],
+  ['an answer that is acknowledged', [...SHAKEN, data, { ...data, ...REPLY }, ack], DAYS_5],
+  ['an ACK behind data of the same side', [...SHAKEN, data, ack], 300],
+  ['a keep-alive', [...SHAKEN, ack], DAYS_5],
+  ['a segment that says nothing of ACK', [...SHAKEN, data, { ...ack, ...REPLY, flags: [] }], 300],
+  ['a half-closed connection', [...SHAKEN, { ...ack, flags: ['FIN', 'ACK'] }, { ...ack, ...REPLY }], 3600],
+  [
+    'data over a half-closed connection',
+    [...SHAKEN, { ...ack, flags: ['FIN', 'ACK'] }, { ...ack, ...REPLY }, { ...data, ...REPLY }],
+    300,
+  ],
+];
+for (const [what, specs, seconds] of owed) {
+  t.test(`${what} keeps a connection for ${seconds} s (tcp_timeout_unacknowledged)`, async (t) => {
+    t.equal(lifeOf(specs, { timeouts: timeoutsOf('linux', { tcpTimeoutCloseWait: 3600 }) }), seconds);
+  });
+}
+
+t.test('with profile rfc a connection that waits for an ACK is kept like any other', async (t) => {
+  t.equal(lifeOf([...SHAKEN, data], { timeouts: timeoutsOf('rfc') }), 7440);
 });
