@@ -13,3 +13,6 @@ napi_value open_wake(napi_env env, napi_callback_info info);
 napi_value wake(napi_env env, napi_callback_info info);
 napi_value wait_readable(napi_env env, napi_callback_info info);
 napi_value map_file(napi_env env, napi_callback_info info);
+napi_value open_icmp_errors(napi_env env, napi_callback_info info);
+napi_value open_sender(napi_env env, napi_callback_info info);
+napi_value copy_icmp_errors(napi_env env, napi_callback_info info);

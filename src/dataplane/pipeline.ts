@@ -21,6 +21,8 @@
 import { NO_FLOW } from '../conntrack/flow-table.js';
 import { FATE } from '../conntrack/fragments.js';
 import { COUNTER } from '../table/counters.js';
+import { ADDRESS_FLAG } from '../table/layout.js';
+import { ADDRESS_WORDS } from '../wire/family.js';
 import { PROTOCOL } from '../wire/ipv4.js';
 import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
@@ -36,12 +38,12 @@ import {
   parseFirst,
   parseFragment,
 } from './fragment.js';
-import { match } from './match.js';
+import { addressFlags, match } from './match.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
 import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
 import { reject, UNREACHABLE } from './reject.js';
-import { isUnreachable, relatedFlow, translateRelated } from './related.js';
+import { isIcmpError, isUnreachable, relatedFlow, translateRelated } from './related.js';
 import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
 import { translate, translateAddresses } from './translate.js';
@@ -75,6 +77,8 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     }
     const unfit = vet(cx, slot);
     const found = match(cx, slot);
+    if ((found === Match.NotAService || found === Match.SnatAddress) && isCopy(cx, slot))
+      return drop(cx, slot, DropReason.IcmpCopy);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
@@ -133,6 +137,17 @@ function processFragment(cx: WorkerContext, slot: Slot): Verdict {
 /** Neither of a flow of ours nor for a Service. */
 const isForeign = (cx: WorkerContext, slot: Slot): boolean =>
   pinFind(cx, slot) === NO_FLOW && match(cx, slot) === Match.NotAService;
+
+/**
+ * An ICMP error to the node itself is a copy (src/host/icmp-copies.ts) of one that the kernel has had: no rule brings such in.
+ * Passed, it would be delivered and copied again, for ever.
+ */
+function isCopy(cx: WorkerContext, slot: Slot): boolean {
+  if (!isIcmpError(cx, slot)) return false;
+  const record = recordAt(slot);
+  const dst = record + RECORD.TUPLE + ADDRESS_WORDS[cx.records[record + RECORD.FAMILY]];
+  return (addressFlags(cx, record, dst) & ADDRESS_FLAG.LOCAL) !== 0;
+}
 
 /** What has flows, and what may be answered with an ICMP error (never an ICMP error itself). */
 function isBalanced(cx: WorkerContext, slot: Slot): boolean {

@@ -9,6 +9,7 @@ import { ADDRESS_FLAG } from '../table/layout.js';
 import { ADDRESS_WORDS } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE, ICMPV4_UNREACHABLE } from '../wire/icmpv4.js';
 import { ICMPV6_TYPE, ICMPV6_UNREACHABLE } from '../wire/icmpv6.js';
+import { PROTOCOL } from '../wire/ipv4.js';
 import { answerIcmp, IP_HEADER_BYTES } from './answer.js';
 import type { WorkerContext } from './context.js';
 import { addressFlags } from './match.js';
@@ -34,7 +35,7 @@ export const UNREACHABLE = {
  * @param codes one of UNREACHABLE
  */
 export function reject(cx: WorkerContext, slot: Slot, codes: readonly number[]): void {
-  if (!mayAnswer(cx, slot)) {
+  if (!mayAnswer(cx, slot, codes)) {
     cx.slab.lengths[slot] = 0;
     cx.counters[COUNTER.ICMP_SUPPRESSED]++;
     return;
@@ -55,9 +56,13 @@ export function reject(cx: WorkerContext, slot: Slot, codes: readonly number[]):
   answerIcmp(cx, slot, ERROR_TYPE[family], codes[family], length);
 }
 
-/** The node itself is always answered, as over the kernel's loopback device (icmpv4_xrlim_allow). */
-function mayAnswer(cx: WorkerContext, slot: Slot): boolean {
+/**
+ * A TCP client is always refused, since it would wait a second for its next SYN; no RST of a closed port is limited either. Nor is
+ * what the node itself gets, as over the kernel's loopback device (icmpv4_xrlim_allow).
+ */
+function mayAnswer(cx: WorkerContext, slot: Slot, codes: readonly number[]): boolean {
   const record = recordAt(slot);
+  if (codes === UNREACHABLE.PORT && cx.records[record + RECORD.PROTOCOL] === PROTOCOL.TCP) return true;
   const src = record + RECORD.TUPLE;
   if (addressFlags(cx, record, src) & ADDRESS_FLAG.LOCAL) return true;
   const family = cx.records[record + RECORD.FAMILY];

@@ -53,14 +53,11 @@ const FRAGMENT_OFFSET_HIGH = 0x1f;
  */
 export function relatedFlow(cx: WorkerContext, slot: Slot): FlowRef {
   const { records } = cx;
-  const { bytes, words } = cx.slab;
+  const { words } = cx.slab;
   const record = recordAt(slot);
   const family = records[record + RECORD.FAMILY];
   const isV4 = family === FAMILY.V4;
-  if (records[record + RECORD.PROTOCOL] !== (isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6)) return NO_FLOW;
-  const icmp = records[record + RECORD.L4];
-  if (packetAt(slot) + records[record + RECORD.LENGTH] - icmp < ICMPV4.SIZE) return NO_FLOW;
-  if (!(isV4 ? icmpv4IsError(bytes[icmp]) : icmpv6IsError(bytes[icmp]))) return NO_FLOW;
+  if (!isIcmpError(cx, slot)) return NO_FLOW;
   const unreadable = isV4 ? parseQuotedIpv4(cx, slot) : parseQuotedIpv6(cx, slot);
   if (unreadable !== DropReason.None) return refused(unreadable);
 
@@ -87,6 +84,18 @@ export function relatedFlow(cx: WorkerContext, slot: Slot): FlowRef {
     if (records[dst + i] !== words[src + i]) return refused(DropReason.StrayIcmpError);
   }
   return verifyError(cx, slot, flow);
+}
+
+/** Whether the packet in `slot` is an error that a flow may be told of, whatever it quotes. */
+export function isIcmpError(cx: WorkerContext, slot: Slot): boolean {
+  const { records } = cx;
+  const { bytes } = cx.slab;
+  const record = recordAt(slot);
+  const isV4 = records[record + RECORD.FAMILY] === FAMILY.V4;
+  if (records[record + RECORD.PROTOCOL] !== (isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6)) return false;
+  const icmp = records[record + RECORD.L4];
+  if (packetAt(slot) + records[record + RECORD.LENGTH] - icmp < ICMPV4.SIZE) return false;
+  return isV4 ? icmpv4IsError(bytes[icmp]) : icmpv6IsError(bytes[icmp]);
 }
 
 /** REQ-3a: both checksums before the packet is believed; the quoted transport checksum is not looked at (3c). */

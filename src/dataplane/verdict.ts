@@ -83,6 +83,8 @@ export const DropReason = {
   TtlZero: 37,
   /** The chosen endpoint is itself the address of a Service. */
   EndpointIsService: 38,
+  /** A copy of an ICMP error to the node (see src/host/icmp-copies.ts), about no flow of ours: the kernel has had the error itself. */
+  IcmpCopy: 39,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

@@ -87,6 +87,14 @@ t.test('the node itself is always answered, as over the loopback device', async 
   t.equal(ask(plane, '10.1.0.2', 60), 6);
 });
 
+t.test('a TCP client is always refused at once', async (t) => {
+  const plane = new TestDataplane(SERVICES);
+  for (let port = 1; port <= 200; port++) {
+    const out = plane.forward({ from: `10.1.0.1:${port}`, to: CLOSED, flags: ['SYN'] });
+    t.match(out.icmp, { type: 3, code: 3 });
+  }
+});
+
 t.test(
   'all clients together get 50 at once and then 1000 a second: no flood from forged sources',
   async (t) => {

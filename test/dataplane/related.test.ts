@@ -449,6 +449,42 @@ for (const family of FAMILIES) {
   );
 }
 
+t.test(
+  'an error to the node itself is a copy: translated if it is about a flow, and never passed on',
+  async (t) => {
+    for (const { node, vip, client, endpoint, unreachable } of [
+      {
+        node: '192.0.2.1',
+        vip: '192.0.2.1:80',
+        client: '10.0.1.2:4000',
+        endpoint: '10.244.0.9:80',
+        unreachable: { type: 3, code: 1 },
+      },
+      {
+        node: '2001:db8::1',
+        vip: '[2001:db8::1]:80',
+        client: '[fd00::2]:4000',
+        endpoint: '[fd00:244::9]:80',
+        unreachable: { type: 1, code: 0 },
+      },
+    ]) {
+      // A frontend on an address that is the node's, as an external IP or a NodePort is.
+      const plane = new TestDataplane({ [`${vip}/udp`]: [endpoint] }, { nodeIPs: [node] });
+      const there = plane.forward({ from: client, to: vip, protocol: 'udp' });
+      const reply = frame({ from: vip, to: client, protocol: 'udp' }).subarray(VNET_BYTES);
+      const copy = (quoted: Uint8Array) =>
+        plane.send(icmpError({ from: hostOf(client), to: node, ...unreachable, quoted }));
+      const [out] = copy(reply);
+      t.match(view(out), { to: hostOf(endpoint), icmp: { ...unreachable, checksumRight: true } });
+      t.ok(there);
+      const own = frame({ from: vip.replace('80', '81'), to: client, protocol: 'udp' }).subarray(VNET_BYTES);
+      t.strictSame(copy(own), [], 'about a socket of the node');
+      t.strictSame(copy(own.subarray(0, 9)), [], 'about nothing that can be read');
+      t.strictSame(plane.counts, { received: 4, forwarded: 2, 'icmp-copy': 2 });
+    }
+  },
+);
+
 t.test('IPv4: a quoted first fragment has ports, and so a flow', async (t) => {
   const [family] = FAMILIES;
   const way = wayOf({ family, protocol: 'udp', direction: 'there', masquerade: true, hairpin: false });

@@ -49,7 +49,7 @@ export interface TableOptions {
   /** Masquerade every flow, as a proxy without cluster CIDR does; true unless said otherwise. */
   masquerade?: boolean;
   answerPing?: boolean;
-  /** Addresses of the node itself; none of a Service's. */
+  /** Addresses of the node itself. */
   nodeIPs?: readonly string[];
   /** ENDPOINT_STATE of endpoints that no Service has; GONE unless said otherwise. */
   gone?: number;
@@ -62,6 +62,7 @@ export function tableOf(services: Services, options: TableOptions = {}): SharedA
     (options.masquerade === false ? 0 : TABLE_FLAG.KEEP_SOURCE_FOR_PODS) |
       (options.answerPing ? TABLE_FLAG.ANSWER_PING : 0),
   );
+  const nodeIPs = (options.nodeIPs ?? []).map(addressWords);
   const live = new Set<number>();
   for (const [row, [frontend, given]] of Object.entries(services).entries()) {
     const spec = Array.isArray(given) ? { endpoints: given } : given;
@@ -87,10 +88,11 @@ export function tableOf(services: Services, options: TableOptions = {}): SharedA
       maglev: algorithm === ALGORITHM.MAGLEV,
     });
     builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, family, address, half(port), protocol, handle);
-    builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
+    // The node itself may serve other ports of its own address.
+    if (!nodeIPs.some((ip) => `${ip}` === `${address}`))
+      builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
   }
-  for (const ip of options.nodeIPs ?? []) {
-    const address = addressWords(ip);
+  for (const address of nodeIPs) {
     builder.addAddress(address.length === 1 ? 0 : 1, address, ADDRESS_FLAG.LOCAL);
   }
   const states = Int32Array.from({ length: ids.count }, (_, id) =>
