@@ -114,7 +114,7 @@ export interface DataplaneOptions extends TableOptions {
   active?: Int32Array;
 }
 
-const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
+export const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
   const pool = snatPoolOf(parseCidr(text)!);
   if (typeof pool === 'string') throw new Error(pool);
   return pool;
