@@ -4,6 +4,7 @@ import { affinityBytes } from './conntrack/affinity.js';
 import { flowFileBytes } from './conntrack/flow-table.js';
 import type { PoolWords } from './conntrack/port-pool.js';
 import { Publisher } from './control/publish/publisher.js';
+import { COALESCE } from './dataplane/coalesce.js';
 import { Supervisor } from './dataplane/supervisor.js';
 import { prepareFlowFiles, reserve } from './host/flow-files.js';
 import type { StateDir } from './host/state-dir.js';
@@ -51,7 +52,7 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
     reserve(state.countersPath(worker), COUNTERS_BYTES);
   }
   reserve(state.affinityPath, affinityBytes(AFFINITY_CAPACITY));
-  const queues = openTunQueues(config.tun, workers);
+  const queues = openTunQueues(config.tun, workers, config.offload);
   const steering = new Steering(queues.descriptors[0] as number, workers);
   steering.add(addresses);
   const signals = signalsFor(workers);
@@ -77,6 +78,7 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
       penalties,
       seed: config.seed,
       snatPools: FAMILIES.map((family) => poolWords(config, family)),
+      coalesce: coalesceOf(queues.offloads),
       timeouts: flowTimeoutsOf(config.settings.conntrack),
     }),
     onRestart: (worker, failure) => warn(`worker ${worker} is restarted: ${failure.message}`),
@@ -97,6 +99,10 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
   }
   return { queues, steering, publisher, ended, stop };
 }
+
+/** What the kernel hands over unfinished it also takes so. */
+const coalesceOf = (offloads: string): number =>
+  (offloads.includes('tso') ? COALESCE.TCP : 0) | (offloads.includes('uso') ? COALESCE.UDP : 0);
 
 /** Of a family without a pool: none, with which nothing is masqueraded. */
 function poolWords({ snatPools }: ProxyConfig, family: number): PoolWords {

@@ -47,6 +47,7 @@ export function rig(
       seed: 1,
       snatPools: POOLS,
       timeouts: timeoutsOf('linux'),
+      coalesce: 0,
     }),
     onRestart: (_, failure) => restarts.push(failure.message),
   });
