@@ -21,8 +21,15 @@ export const IP_HEADER_BYTES = [IPV4.SIZE, IPV6.SIZE] as const;
  * Writes virtio-net and IP header over what is there: one plain packet, checksums complete, from the address that was
  * asked for to the one that asked. The payload behind the IP header is the caller's.
  * @param payloadBytes length behind the IP header
+ * @param tos of an IPv4 header
  */
-export function answerHeader(cx: WorkerContext, slot: Slot, protocol: number, payloadBytes: number): void {
+export function answerHeader(
+  cx: WorkerContext,
+  slot: Slot,
+  protocol: number,
+  payloadBytes: number,
+  tos = 0,
+): void {
   const { bytes, halves, words, lengths } = cx.slab;
   const { records } = cx;
   const record = recordAt(slot);
@@ -41,6 +48,7 @@ export function answerHeader(cx: WorkerContext, slot: Slot, protocol: number, pa
   }
   if (family === FAMILY.V4) {
     bytes[at + IPV4.VERSION_IHL] = 0x45;
+    bytes[at + IPV4.TOS] = tos;
     halves[(at + IPV4.TOTAL_LENGTH) >> 1] = half(headerBytes + payloadBytes);
     bytes[at + IPV4.TTL] = TTL;
     bytes[at + IPV4.PROTOCOL] = protocol;
@@ -77,13 +85,21 @@ export function answerChecksum(
  * Completes an ICMP or ICMPv6 message whose body lies behind the place of a plain IP header and of its own first four bytes:
  * both headers, and the checksum.
  * @param length of the message, header included
+ * @param tos of an IPv4 header
  */
-export function answerIcmp(cx: WorkerContext, slot: Slot, type: number, code: number, length: number): void {
+export function answerIcmp(
+  cx: WorkerContext,
+  slot: Slot,
+  type: number,
+  code: number,
+  length: number,
+  tos: number,
+): void {
   const { bytes, halves } = cx.slab;
   const family = cx.records[recordAt(slot) + RECORD.FAMILY];
   const icmp = packetAt(slot) + IP_HEADER_BYTES[family];
   const isV4 = family === FAMILY.V4;
-  answerHeader(cx, slot, isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6, length);
+  answerHeader(cx, slot, isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6, length, tos);
   bytes[icmp + ICMPV4.TYPE] = type;
   bytes[icmp + ICMPV4.CODE] = code;
   halves[(icmp + ICMPV4.CHECK) >> 1] = 0;

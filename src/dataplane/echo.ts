@@ -3,9 +3,10 @@
  * 4.2). It says that the proxy knows the address, and nothing of any endpoint. The node's own addresses are the kernel's to answer.
  */
 import { TABLE_FLAG } from '../table/layout.js';
+import { FAMILY } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE } from '../wire/icmpv4.js';
 import { ICMPV6, ICMPV6_TYPE } from '../wire/icmpv6.js';
-import { PROTOCOL } from '../wire/ipv4.js';
+import { IPV4, PROTOCOL } from '../wire/ipv4.js';
 import { VNET, VNET_FLAG } from '../wire/virtio-net.js';
 import { answerIcmp, IP_HEADER_BYTES, icmpSum } from './answer.js';
 import type { WorkerContext } from './context.js';
@@ -45,7 +46,7 @@ export function answerEcho(cx: WorkerContext, slot: Slot): DropReason {
   // Options and extension headers are not repeated: the reply begins behind a plain header.
   const reply = at + IP_HEADER_BYTES[family];
   bytes.copyWithin(reply, request, request + length);
-  answerIcmp(cx, slot, REPLY[family], 0, length);
+  answerIcmp(cx, slot, REPLY[family], 0, length, family === FAMILY.V4 ? bytes[at + IPV4.TOS] : 0);
   return DropReason.None;
 }
 

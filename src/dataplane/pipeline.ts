@@ -7,13 +7,15 @@
  *      |        | miss                                                     |
  *      |        |-- ICMP error about a flow -> related -------------> Forward
  *      |        |      '- endpoint of a kept SYN unreachable -> retry ------+
+ *      |        |-- another worker's -> HandOff                             |
  *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
  *      |                     |-- not a service -> Pass '-- no room -> Drop, said by ICMP
  *      |                     |-- unfit, policy, source range, SNAT address -> Drop
  *      |                     |-- no endpoints, unserved port -> Reject
  *      |                     '-- ping of a Service's address, if wanted -> echo reply
  *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
- *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; Drop
+ *      |           |-- of a datagram whose fragments meet at another worker -> HandOff
+ *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; HandOff; Drop
  *      |           |-- before the first -> Hold, and once more from parse when that has come; no room, too late -> Drop
  *      |           '-- overlap, duplicate, tiny -> Drop
  *      '-- malformed -> Drop
@@ -23,7 +25,6 @@ import { FATE } from '../conntrack/fragments.js';
 import { COUNTER } from '../table/counters.js';
 import { ADDRESS_FLAG } from '../table/layout.js';
 import { ADDRESS_WORDS } from '../wire/family.js';
-import { PROTOCOL } from '../wire/ipv4.js';
 import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
 import { answerEcho, asksForEcho } from './echo.js';
@@ -39,6 +40,7 @@ import {
   parseFragment,
 } from './fragment.js';
 import { addressFlags, match } from './match.js';
+import { isBalanced, NO_WORKER, ownerOfDatagram, ownerOfPacket } from './owner.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
 import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
@@ -75,6 +77,9 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
       translateRelated(cx, slot, related);
       return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
     }
+    const owner = ownerOfPacket(cx, slot);
+    if (owner === NO_WORKER) return drop(cx, slot, DropReason.WrongWorker);
+    if (owner !== cx.handOff.share.worker) return handOff(cx, slot, owner);
     const unfit = vet(cx, slot);
     const found = match(cx, slot);
     if ((found === Match.NotAService || found === Match.SnatAddress) && isCopy(cx, slot))
@@ -83,7 +88,8 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
     if (found === Match.UnservedPort && asksForEcho(cx, slot)) return echo(cx, slot, unfit);
-    if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
+    if (!isBalanced(cx.records[recordAt(slot) + RECORD.PROTOCOL]))
+      return drop(cx, slot, DropReason.UnsupportedProtocol);
     if (unfit !== DropReason.None) return drop(cx, slot, unfit);
     if (found === Match.EndpointIsService) return drop(cx, slot, DropReason.EndpointIsService);
     if (found === Match.NoLocalEndpoints) return drop(cx, slot, DropReason.NoLocalEndpoints);
@@ -106,6 +112,8 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
 function processFragment(cx: WorkerContext, slot: Slot): Verdict {
   const malformed = parseFragment(cx, slot);
   if (malformed !== DropReason.None) return drop(cx, slot, malformed);
+  const meetAt = ownerOfDatagram(cx, slot);
+  if (meetAt !== cx.handOff.share.worker) return handOff(cx, slot, meetAt);
   const place = datagramOf(cx);
   const refused = fitsDatagram(cx, place);
   if (refused !== DropReason.None) return drop(cx, slot, refused);
@@ -122,6 +130,7 @@ function processFragment(cx: WorkerContext, slot: Slot): Verdict {
   }
 
   const fate = fateOf(cx, place);
+  if (fate >= FATE.ELSEWHERE) return handOff(cx, slot, fate - FATE.ELSEWHERE);
   if (fate === FATE.PASSED) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
   if (fate === FATE.WAITING) {
     if (!hold(cx, slot, place)) return drop(cx, slot, DropReason.FragmentNoRoom);
@@ -149,12 +158,6 @@ function isCopy(cx: WorkerContext, slot: Slot): boolean {
   return (addressFlags(cx, record, dst) & ADDRESS_FLAG.LOCAL) !== 0;
 }
 
-/** What has flows, and what may be answered with an ICMP error (never an ICMP error itself). */
-function isBalanced(cx: WorkerContext, slot: Slot): boolean {
-  const protocol = cx.records[recordAt(slot) + RECORD.PROTOCOL];
-  return protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP || protocol === PROTOCOL.SCTP;
-}
-
 /** @param unfit what `vet` says of the packet */
 function echo(cx: WorkerContext, slot: Slot, unfit: DropReason): Verdict {
   const wrong = unfit === DropReason.None ? answerEcho(cx, slot) : unfit;
@@ -175,6 +178,15 @@ function refuse(cx: WorkerContext, slot: Slot): Verdict {
     return drop(cx, slot, DropReason.Abandoned);
   reset(cx, slot);
   return outcome(cx, slot, COUNTER.RESET, Verdict.Reject);
+}
+
+/** Gives the packet to another worker, with whom it gets its outcome. */
+function handOff(cx: WorkerContext, slot: Slot, owner: number): Verdict {
+  if (!cx.handOff.give(cx.slab, slot, owner, cx.hopsLeft[slot] - 1))
+    return drop(cx, slot, DropReason.HandOffFull);
+  cx.slab.lengths[slot] = 0;
+  cx.records[recordAt(slot) + RECORD.OWNER] = owner;
+  return outcome(cx, slot, COUNTER.HANDED_OFF, Verdict.HandOff);
 }
 
 function drop(cx: WorkerContext, slot: Slot, reason: DropReason): Verdict {

@@ -6,10 +6,10 @@
 
 import { COUNTER } from '../table/counters.js';
 import { ADDRESS_FLAG } from '../table/layout.js';
-import { ADDRESS_WORDS } from '../wire/family.js';
+import { ADDRESS_WORDS, FAMILY } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE, ICMPV4_UNREACHABLE } from '../wire/icmpv4.js';
 import { ICMPV6_TYPE, ICMPV6_UNREACHABLE } from '../wire/icmpv6.js';
-import { PROTOCOL } from '../wire/ipv4.js';
+import { IPV4, PROTOCOL } from '../wire/ipv4.js';
 import { answerIcmp, IP_HEADER_BYTES } from './answer.js';
 import type { WorkerContext } from './context.js';
 import { addressFlags } from './match.js';
@@ -20,6 +20,13 @@ import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
  * (RFC 1812, 4.3.2.3), or the minimum MTU of 1280 (RFC 4443, 2.4(c)).
  */
 const ERROR_BYTES_MAX = [576, 1280] as const;
+
+/**
+ * An error's precedence is that of network control (RFC 1812, 4.3.2.5), its type of service the packet's (RFC 1349, 5.1);
+ * the kernel's icmp_send writes the same. IPv6 has no such rule.
+ */
+const INTERNETWORK_CONTROL = 0xc0;
+const TYPE_OF_SERVICE = 0x1e;
 
 const ERROR_TYPE = [ICMPV4_TYPE.DESTINATION_UNREACHABLE, ICMPV6_TYPE.DESTINATION_UNREACHABLE] as const;
 
@@ -53,7 +60,8 @@ export function reject(cx: WorkerContext, slot: Slot, codes: readonly number[]):
 
   bytes.copyWithin(icmp + ICMPV4.SIZE, at, at + quoted);
   bytes.fill(0, icmp, icmp + ICMPV4.SIZE);
-  answerIcmp(cx, slot, ERROR_TYPE[family], codes[family], length);
+  const tos = family === FAMILY.V4 ? INTERNETWORK_CONTROL | (bytes[at + IPV4.TOS] & TYPE_OF_SERVICE) : 0;
+  answerIcmp(cx, slot, ERROR_TYPE[family], codes[family], length, tos);
 }
 
 /**

@@ -57,6 +57,7 @@ export function relatedFlow(cx: WorkerContext, slot: Slot): FlowRef {
   const record = recordAt(slot);
   const family = records[record + RECORD.FAMILY];
   const isV4 = family === FAMILY.V4;
+  records[record + RECORD.QUOTED_L4] = 0;
   if (!isIcmpError(cx, slot)) return NO_FLOW;
   const unreadable = isV4 ? parseQuotedIpv4(cx, slot) : parseQuotedIpv6(cx, slot);
   if (unreadable !== DropReason.None) return refused(unreadable);

@@ -132,7 +132,7 @@ for (const { name, vip, client, endpoint, request, reply, martians } of families
   t.test(
     `${name}: what is no Service's address is not answered for: multicast, broadcast, the node's, others`,
     async (t) => {
-      const plane = new TestDataplane(SERVICES, { answerPing: true, nodeIPs: [endpoint] });
+      const plane = new TestDataplane(SERVICES, { answerPing: true, local: [endpoint] });
       for (const to of [...martians, endpoint, name === 'IPv4' ? '192.0.2.1' : '2001:db8::1']) {
         const given = ping(client, to);
         t.strictSame(plane.send(given), [given], `${to} passes`);

@@ -81,7 +81,7 @@ t.test('a client that asks too much takes nothing from another', async (t) => {
 });
 
 t.test('the node itself is always answered, as over the loopback device', async (t) => {
-  const plane = new TestDataplane(SERVICES, { nodeIPs: ['10.1.0.1'] });
+  const plane = new TestDataplane(SERVICES, { local: ['10.1.0.1'] });
   t.equal(ask(plane, '10.1.0.1', 60), 60);
   t.equal(ask(plane, '127.0.0.1', 60), 60);
   t.equal(ask(plane, '10.1.0.2', 60), 6);

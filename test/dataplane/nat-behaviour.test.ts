@@ -29,7 +29,11 @@ function open(plane: TestDataplane, count: number, protocol: 'tcp' | 'udp'): Pac
 function crowded(services: Record<string, string[]>): TestDataplane {
   const plane = new TestDataplane(services, { flowCapacity: 1 << 16 });
   const address = Int32Array.from(addressWords('198.18.0.5'));
-  (plane.cx.pools as PortPool[])[0] = new PortPool(0, address, address, Int32Array.of(-1));
+  (plane.cx.pools as PortPool[])[0] = new PortPool(
+    0,
+    { addresses: address, network: address, mask: Int32Array.of(-1) },
+    plane.cx.handOff.share,
+  );
   return plane;
 }
 

@@ -469,7 +469,7 @@ t.test(
       },
     ]) {
       // A frontend on an address that is the node's, as an external IP or a NodePort is.
-      const plane = new TestDataplane({ [`${vip}/udp`]: [endpoint] }, { nodeIPs: [node] });
+      const plane = new TestDataplane({ [`${vip}/udp`]: [endpoint] }, { local: [node] });
       const there = plane.forward({ from: client, to: vip, protocol: 'udp' });
       const reply = frame({ from: vip, to: client, protocol: 'udp' }).subarray(VNET_BYTES);
       const copy = (quoted: Uint8Array) =>

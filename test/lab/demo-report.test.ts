@@ -55,6 +55,8 @@ t.test('the whole text', async (t) => {
       },
       ...{
         dropped: { 'malformed-ipv4': 3 },
+        handedOff: 0,
+        takenOver: 0,
         flowsCreated: 301,
         flowsReaped: 0,
         retries: 0,

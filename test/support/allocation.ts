@@ -116,7 +116,7 @@ bytesPerPacket(fragments, held); // once more for what is compiled late
 const full = new TestDataplane(services, { flowCapacity: 1 << 10 });
 
 // From the node itself, to which every error is sent.
-const answering = new TestDataplane(services, { nodeIPs: ['10.0.1.2'], answerPing: true });
+const answering = new TestDataplane(services, { local: ['10.0.1.2'], answerPing: true });
 const ping = icmpError({ from: '10.0.1.2', to: '10.96.0.10', type: 8, code: 0, quoted: new Uint8Array(56) });
 
 console.log(
