@@ -17,7 +17,7 @@ import type { UdpReport } from '../../src/lab/udp-echo.js';
 import { readCounters } from '../../src/observe/counters.js';
 import { shows } from '../support/requirements.js';
 import { at, writeManifest } from './nodeport-lab.js';
-import { lastJson, type Tap, tapInSandbox } from './support.js';
+import { countersAtRest, lastJson, type Tap, tapInSandbox } from './support.js';
 
 const ENDPOINT_MTU = 1300;
 const CLIENT_MTU = 1284;
@@ -256,7 +256,7 @@ t.test(
 );
 
 t.test('nothing was dropped, and super-packets went through', async (t) => {
-  const { received, forwarded, passed, rejected, dropped, endpoints } = readCounters(STATE_DIR);
+  const { received, forwarded, passed, rejected, dropped, endpoints } = await countersAtRest();
   const { 'icmp-copy': copies = 0, ...others } = dropped;
   t.strictSame(others, {});
   t.equal(forwarded + passed + rejected + copies, received, 'every packet has exactly one outcome');
