@@ -1,0 +1,31 @@
+/** Where and with what the figures were measured. */
+import { cpus, release, totalmem } from 'node:os';
+import { run } from '../src/lab/process.js';
+
+export const machineFacts = (): { readonly [fact: string]: string | number } => ({
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: cpus().length,
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  kernel: release(),
+});
+
+const VERSION_FLAGS = {
+  iptables: '--version',
+  nft: '--version',
+  haproxy: '-v',
+  iperf3: '--version',
+  wrk: '-v',
+  cc: '--version',
+} as const;
+
+/** The first line of what each program says of itself; those that are not installed are left out. */
+export async function versions(): Promise<{ readonly [program: string]: string }> {
+  const found: { [program: string]: string } = { node: process.version };
+  for (const [program, flag] of Object.entries(VERSION_FLAGS)) {
+    const { code, stdout, stderr } = await run(program, [flag]);
+    // wrk ends with 1 after it has said its version.
+    const [line = ''] = (stdout.trim() || stderr.trim()).split('\n');
+    if (code !== 127) found[program] = line.replace(/\s*(\[epoll\] )?(Copyright|- https).*/, '').trim();
+  }
+  return found;
+}
