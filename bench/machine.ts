@@ -15,17 +15,18 @@ const VERSION_FLAGS = {
   haproxy: '-v',
   iperf3: '--version',
   wrk: '-v',
-  cc: '--version',
+  cc: '-dumpfullversion',
 } as const;
 
-/** The first line of what each program says of itself; those that are not installed are left out. */
+/** What each program says of itself, from its version number on; those that are not installed are left out. */
 export async function versions(): Promise<{ readonly [program: string]: string }> {
   const found: { [program: string]: string } = { node: process.version };
   for (const [program, flag] of Object.entries(VERSION_FLAGS)) {
     const { code, stdout, stderr } = await run(program, [flag]);
-    // wrk ends with 1 after it has said its version.
     const [line = ''] = (stdout.trim() || stderr.trim()).split('\n');
-    if (code !== 127) found[program] = line.replace(/\s*(\[epoll\] )?(Copyright|- https).*/, '').trim();
+    // wrk's exit code says nothing. In parentheses stands which iptables it is.
+    const [version] = /\d+\.\d[^ ]*( \(\w+\))?/.exec(line) ?? [];
+    if (code !== 127 && version !== undefined) found[program] = version;
   }
   return found;
 }

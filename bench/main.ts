@@ -10,7 +10,8 @@
  *
  * Without PART all of them. `--quick` has fewer and shorter rounds: all parts take less than two minutes on an idle machine.
  */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { enterSandbox, sandboxUnavailable } from '../src/lab/sandbox.js';
 import { compileFigures } from './compile.bench.js';
@@ -79,6 +80,7 @@ if (values.json !== undefined) {
     figures,
     skipped,
   };
+  mkdirSync(dirname(values.json), { recursive: true });
   writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
 }
 process.exit(0);

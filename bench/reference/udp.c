@@ -1,9 +1,10 @@
 // UDP load and its counting: iperf3 is no match for 64-byte datagrams.
 //
-//   udp receive ADDRESS PORT WARM_MS WINDOW_MS     prints `ready`; then, at SIGTERM or after silence, one line of JSON: packets
-//                                                  counted in the window, which begins WARM_MS after the first, its length,
-//                                                  and all packets that came
-//   udp send ADDRESS PORT BYTES FLOWS MS           as fast as it can: from one port in batches, from many in turn
+//   udp receive ADDRESS PORT WARM_MS WINDOW_MS     prints `ready`; then a line of JSON with the packets of the window, which begins
+//                                                  WARM_MS after the first, and its length; at SIGTERM or after silence a
+//                                                  second one with all packets that came
+//   udp send ADDRESS PORT BYTES FLOWS MS           as fast as it can, from one port in batches, from many in turn, until
+//                                                  SIGTERM, and so long at most
 //   udp echo ADDRESS PORT                          prints `ready`; sends everything back until SIGTERM
 //   udp first ADDRESS PORT COUNT                   COUNT exchanges with an echo, one after another, each from a new port; one
 //                                                  line of JSON: how many were answered, and the median in microseconds
@@ -32,6 +33,11 @@ static char payload[PACKET_MAX];
 static volatile sig_atomic_t stopping;
 
 static void stop(int signal) { stopping = signal; }
+
+static void stop_at_sigterm(void) {
+  const struct sigaction action = {.sa_handler = stop}; // without SA_RESTART: it ends a wait
+  sigaction(SIGTERM, &action, NULL);
+}
 
 static int64_t now_ns(void) {
   struct timespec t;
@@ -81,8 +87,7 @@ static int receive(char **arguments) {
   const int room = 8 << 20;
   setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
   wait_at_most(descriptor, SILENCE_S * 1000);
-  const struct sigaction action = {.sa_handler = stop}; // without SA_RESTART: it ends a wait
-  sigaction(SIGTERM, &action, NULL);
+  stop_at_sigterm();
   static char buffers[BATCH][PACKET_MAX];
   struct mmsghdr messages[BATCH];
   struct iovec vectors[BATCH];
@@ -103,20 +108,22 @@ static int receive(char **arguments) {
       if (now - came >= warm) begin = now;
     } else if (end == 0) {
       counted += good;
-      if (now - begin >= window) end = now;
+      if (now - begin >= window) {
+        end = now;
+        printf("{\"packets\":%lld,\"ns\":%lld}\n", (long long)counted, (long long)(end - begin));
+        fflush(stdout);
+      }
     } else if (now - end > SILENCE_S * 1000000000LL) {
       break; // a sender that does not end
     }
   }
-  printf("{\"packets\":%lld,\"ns\":%lld,\"total\":%lld}\n", (long long)counted, (long long)(end ? end - begin : 0),
-         (long long)total);
-  return 0;
+  printf("{\"total\":%lld}\n", (long long)total);
+  return end == 0; // the packets stopped before the window's end
 }
 
 static int send_all(char **arguments) {
   const struct sockaddr_in address = address_of(arguments);
   const int bytes = atoi(arguments[2]) - HEADERS, flows = atoi(arguments[3]);
-  const int64_t end = now_ns() + atoll(arguments[4]) * 1000000;
   if (bytes < (int)sizeof MARK || bytes > PACKET_MAX - HEADERS || flows < 1 || flows > FLOWS_MAX) return 2;
   const struct rlimit limit = {FLOWS_MAX + 16, FLOWS_MAX + 16};
   setrlimit(RLIMIT_NOFILE, &limit);
@@ -127,8 +134,10 @@ static int send_all(char **arguments) {
   struct iovec vectors[BATCH];
   batch_of(messages, vectors, payload, 0, (size_t)bytes);
 
+  stop_at_sigterm();
+  const int64_t end = now_ns() + atoll(arguments[4]) * 1000000;
   // What the kernel has no room for is tried again next time round; an ICMP error of the first moments is no end.
-  for (int flow = 0; now_ns() < end;) {
+  for (int flow = 0; !stopping && now_ns() < end;) {
     if (flows == 1) {
       sendmmsg(descriptors[0], messages, BATCH, 0);
     } else {
