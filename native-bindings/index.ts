@@ -29,6 +29,10 @@ interface Addon {
   wake(descriptor: number): number;
   waitReadable(bound: BoundSlab, wake: number, timeoutMs: number): number;
   mapFile(path: string, bytes: number): ArrayBuffer | number;
+  createSet(keyBytes: number, most: number): number;
+  addToSet(set: number, key: Int32Array): number;
+  removeFromSet(set: number, key: Int32Array): number;
+  steerQueues(queue: number, program: Int32Array): number;
   readonly TUN_F_CSUM: number;
   readonly TUN_F_TSO4: number;
   readonly TUN_F_TSO6: number;
@@ -132,6 +136,27 @@ export const waitReadable = (bound: BoundSlab, wakeDescriptor: number, timeoutMs
  * @returns the memory, or a negative errno: ENOSPC when the file system is full, ELOOP for a symbolic link.
  */
 export const mapFile = (path: string, bytes: number): ArrayBuffer | number => addon.mapFile(path, bytes);
+
+/**
+ * Makes a set in the kernel for a steering program to look up (a BPF hash map).
+ * @param keyBytes length of its members @param most members at once
+ * @returns its descriptor, or a negative errno: EPERM without CAP_BPF or CAP_SYS_ADMIN outside of user namespaces.
+ */
+export const createSet = (keyBytes: number, most: number): number => addon.createSet(keyBytes, most);
+
+/** @param key as long as the set's members @returns 0 or a negative errno: E2BIG when the set is full */
+export const addToSet = (set: number, key: Int32Array): number => addon.addToSet(set, key);
+
+/** @param key as long as the set's members @returns 0 or a negative errno: ENOENT when it was not in */
+export const removeFromSet = (set: number, key: Int32Array): number => addon.removeFromSet(set, key);
+
+/**
+ * Loads a program and has it choose the queue of every packet that the kernel sends into the device: its result modulo the
+ * number of queues.
+ * @param queue a queue of the device @param program BPF instructions, two words each, of type SOCKET_FILTER
+ * @returns 0, or a negative errno: EPERM as for `createSet`, EACCES or EINVAL when the kernel's verifier refuses it.
+ */
+export const steerQueues = (queue: number, program: Int32Array): number => addon.steerQueues(queue, program);
 
 /** The name of a negative errno, e.g. "EPERM". */
 export const errnoName = (result: number): string => getSystemErrorName(result);

@@ -68,6 +68,8 @@ export const RECORD = {
   SCTP_CHUNK: 12,
   /** DropReason that `vet` found: why the packet may begin no flow. */
   UNFIT: 13,
+  /** The worker that a packet was handed to. */
+  OWNER: 14,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

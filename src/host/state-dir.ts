@@ -30,6 +30,14 @@ export class StateDir {
     return join(this.path, `flows-${worker}-${family === FAMILY.V4 ? 'ipv4' : 'ipv6'}`);
   }
 
+  /** @returns the worker whose flows of a family are in the file of this name, or null when it is no such file */
+  workerOf(name: string, family: number): number | null {
+    const [, worker] = /^flows-(\d{1,2})-/.exec(name) ?? [];
+    return worker !== undefined && this.flowsPath(Number(worker), family) === join(this.path, name)
+      ? Number(worker)
+      : null;
+  }
+
   countersPath(worker: number): string {
     return join(this.path, `counters-${worker}`);
   }

@@ -382,7 +382,7 @@ t.test('the life of a flow', async (t) => {
   t.test('a flow goes on when another worker takes over the file', async (t) => {
     const plane = new TestDataplane(HTTPENV);
     const first = plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'] });
-    const next = new TestDataplane(HTTPENV, { flowFile: plane.cx.flows[0].entries.buffer, seed: 99 });
+    const next = new TestDataplane(HTTPENV, { flowFiles: [plane.cx.flows[0].entries.buffer], seed: 99 });
     const again = next.forward({ from: CLIENT, to: VIP });
     t.strictSame([again.from, again.to], [first.from, first.to]);
   });
