@@ -2,9 +2,9 @@
  * Run by memory.bench.ts in a process of its own: bytes of memory that a flow takes, everything counted, in a table of
  * 2^20 flows that is full. What is measured is how much the resident set of the process grew by: the mapped file with the
  * records, the index over it and the lists. One number.
- *
- *   node flow-memory.js DIRECTORY      where the file of the flows is put
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mapFile } from '../native-bindings/index.js';
 import { flowFileBytes } from '../src/conntrack/flow-table.js';
@@ -24,7 +24,9 @@ for (let i = 0; i < 64; i++) run(small, world.traffic(small, 1 << 10), 1 << 16);
 
 globalThis.gc?.();
 const before = process.memoryUsage.rss();
-const file = mapFile(join(process.argv[2] ?? '.', 'flows4'), flowFileBytes(FAMILY.V4, FLOWS));
+const dir = mkdtempSync(join(tmpdir(), 'flowpin-bench-'));
+const file = mapFile(join(dir, 'flows4'), flowFileBytes(FAMILY.V4, FLOWS));
+rmSync(dir, { recursive: true }); // what is mapped stays, and goes with the process
 if (typeof file === 'number') throw new Error(`mapping the flows failed: ${file}`);
 const plane = world.plane(FLOWS, file);
 const { cx } = plane;

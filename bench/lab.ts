@@ -6,6 +6,7 @@
 //
 // The Service is 10.96.0.1 with one endpoint, the server; its ports are the endpoint's.
 
+import { writeFile } from 'node:fs/promises';
 import type { Host } from '../src/lab/host.js';
 import type { LabProcess } from '../src/lab/process.js';
 import { buildTopology, type Topology } from '../src/lab/topology.js';
@@ -70,8 +71,9 @@ export async function ready(
 /**
  * The Service as Kubernetes objects, in the middle of others that nobody asks: half of them sort before it, half behind.
  * @param services how many there are in all
+ * @returns path of the manifest, in the sandbox's own /run: it goes when the sandbox does
  */
-export function manifest(services = 1): string {
+export async function manifestFile(services = 1): Promise<string> {
   const items: object[] = [];
   for (let i = 1; i < services; i++) {
     const name = `${i % 2 === 0 ? 'a' : 'z'}${i}`;
@@ -83,7 +85,9 @@ export function manifest(services = 1): string {
     ...UDP_PORTS.map((port) => ({ name: `udp-${port}`, port, protocol: 'UDP' })),
   ];
   items.push(...objects('middle', VIP, SERVER, ports));
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
+  const file = `/run/services-${services}.json`;
+  await writeFile(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
+  return file;
 }
 
 function objects(name: string, clusterIP: string, endpoint: string, ports: object[]): object[] {

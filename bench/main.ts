@@ -39,13 +39,13 @@ interface Measured {
   readonly skipped?: readonly Skipped[];
 }
 
-const PARTS: { readonly [part: string]: () => Measured | Promise<Measured> } = {
-  steps: () => ({ figures: stepFigures(quick) }),
-  pipeline: () => ({ figures: pipelineFigures(ROUNDS.memory) }),
+const PARTS: { readonly [part: string]: () => Promise<Measured> } = {
+  steps: async () => ({ figures: await stepFigures(quick) }),
+  pipeline: async () => ({ figures: await pipelineFigures(ROUNDS.memory) }),
   memory: async () => ({ figures: await memoryFigures(ROUNDS.memory) }),
   compile: async () => ({ figures: await compileFigures(ROUNDS.memory) }),
   tun: () => tunFigures(ROUNDS.tun, WINDOWS, say),
-  scale: () => scaleFigures(ROUNDS.tun, quick, say),
+  scale: () => scaleFigures(ROUNDS.tun, WINDOWS, quick, say),
 };
 const IN_NAMESPACES = ['tun', 'scale'];
 

@@ -1,22 +1,13 @@
 /** What packets and flows cost in memory: in processes of their own, where nothing else grows. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { run } from '../src/lab/process.js';
 import { type Figure, figureOf } from './figures.js';
 import { script } from './reference.js';
 
 export async function memoryFigures(rounds: number): Promise<Figure[]> {
-  const dir = mkdtempSync(join(tmpdir(), 'flowpin-bench-'));
-  try {
-    const allocated = await numbers(['--max-semi-space-size=256', script('allocation'), String(rounds)]);
-    const perFlow: number[] = [];
-    for (let round = 0; round < rounds; round++)
-      perFlow.push(...(await numbers([script('flow-memory'), dir])));
-    return [figureOf('pipeline.alloc', 'bytes/packet', allocated), figureOf('memory.flow', 'bytes', perFlow)];
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const allocated = await numbers(['--max-semi-space-size=256', script('allocation'), String(rounds)]);
+  const perFlow: number[] = [];
+  for (let round = 0; round < rounds; round++) perFlow.push(...(await numbers([script('flow-memory')])));
+  return [figureOf('pipeline.alloc', 'bytes/packet', allocated), figureOf('memory.flow', 'bytes', perFlow)];
 }
 
 async function numbers(args: readonly string[]): Promise<number[]> {

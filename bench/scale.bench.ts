@@ -2,23 +2,16 @@
  * What the number of Services costs the first packet of a flow, through a real TUN device and through the rules that kernel
  * iptables goes through one by one; and what a second worker brings.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { flowpinArgs } from '../src/lab/flowpin-up.js';
-import { run } from '../src/lab/process.js';
 import { type Figure, figureOf, type Skipped } from './figures.js';
-import { buildLab, manifest } from './lab.js';
+import { buildLab, manifestFile } from './lab.js';
 import { type Peer, peerUnavailable, type Running, startPeer } from './peers.js';
-import { checkCarries, firstPacketUs, WORKLOADS } from './workloads.js';
+import { checkCarries, firstPacketUs, type Windows, WORKLOADS } from './workloads.js';
 
 const SERVICES = [10, 1000, 10_000, 100_000] as const;
 const SERVICES_QUICK = [10, 1000] as const;
 const FLOWS = 200;
 const FLOWS_QUICK = 50;
 const WORKERS = [1, 2] as const;
-const WORKERS_WINDOWS = { bulk: [], seconds: 1, ms: 1000, warmMs: 300 };
-const WORKERS_WINDOWS_QUICK = { bulk: [], seconds: 1, ms: 200, warmMs: 100 };
 
 interface ScaleResult {
   readonly figures: Figure[];
@@ -28,47 +21,31 @@ interface ScaleResult {
 /** @param note is told what is going on, a line at a time */
 export async function scaleFigures(
   rounds: number,
+  windows: Windows,
   quick: boolean,
   note: (line: string) => void,
 ): Promise<ScaleResult> {
   const result: ScaleResult = { figures: [], skipped: [] };
-  const dir = await mkdtemp(join(tmpdir(), 'flowpin-bench-'));
-  try {
-    for (const services of SERVICES) {
-      const id = `scale.first.${services}`;
-      if (quick && !(SERVICES_QUICK as readonly number[]).includes(services)) {
-        result.skipped.push({ id, peer: 'all', reason: 'loading so many is not quick' });
-        continue;
-      }
-      note(`first packets, ${services} Services`);
-      const file = join(dir, `${services}.json`);
-      await writeFile(file, manifest(services));
-      const contenders = (['flowpin', 'iptables'] as const).map((peer) => ({ id, unit: 'us', peer }));
-      await compare(result, rounds, file, contenders, (running) =>
-        firstPacketUs(running, quick ? FLOWS_QUICK : FLOWS),
-      );
+  for (const services of SERVICES) {
+    const id = `scale.first.${services}`;
+    if (quick && !(SERVICES_QUICK as readonly number[]).includes(services)) {
+      result.skipped.push({ id, peer: 'all', reason: 'loading so many is not quick' });
+      continue;
     }
-    if (await knowsWorkers()) {
-      note('workers');
-      const file = join(dir, 'one.json');
-      await writeFile(file, manifest());
-      await compare(
-        result,
-        rounds,
-        file,
-        WORKERS.map((workers) => ({
-          ...{ id: `scale.workers.${workers}`, unit: 'packets/s', peer: 'flowpin' },
-          flags: ['--workers', String(workers)],
-        })),
-        (running) => manyFlows(running, quick),
-      );
-    } else {
-      result.skipped.push({ id: 'scale.workers', peer: 'flowpin', reason: '`flowpin up` has no --workers' });
-    }
-    return result;
-  } finally {
-    await rm(dir, { recursive: true });
+    note(`first packets, ${services} Services`);
+    const file = await manifestFile(services);
+    const contenders = (['flowpin', 'iptables'] as const).map((peer) => ({ id, unit: 'us', peer }));
+    await compare(result, rounds, file, contenders, (running) =>
+      firstPacketUs(running, quick ? FLOWS_QUICK : FLOWS),
+    );
   }
+  note('workers');
+  const contenders = WORKERS.map((workers) => ({
+    ...{ id: `scale.workers.${workers}`, unit: 'packets/s', peer: 'flowpin' as const },
+    flags: ['--workers', String(workers)],
+  }));
+  await compare(result, rounds, await manifestFile(), contenders, (running) => manyFlows(running, windows));
+  return result;
 }
 
 /** One column of a comparison. */
@@ -104,25 +81,26 @@ async function compare(
     }
   }
   for (let round = 0; round < rounds; round++) {
-    for (const { running, values } of started) values.push(await measure(running));
+    for (const { contender, running, values } of started) {
+      try {
+        values.push(await measure(running));
+      } catch (error) {
+        const reason = `round ${round + 1}: ${(error as Error).message}`;
+        skipped.push({ id: contender.id, peer: contender.peer, reason });
+      }
+    }
   }
   for (const { contender, running, values } of started) {
-    figures.push(figureOf(contender.id, contender.unit, values, contender.peer));
+    if (values.length > 0) figures.push(figureOf(contender.id, contender.unit, values, contender.peer));
     await running.lab.close();
   }
 }
 
 /** Datagrams of 1,000 flows delivered in a second. */
-async function manyFlows(running: Running, quick: boolean): Promise<number> {
+async function manyFlows(running: Running, windows: Windows): Promise<number> {
   const id = 'tun.udp64.1000';
   const workload = WORKLOADS.find(({ figures }) => id in figures);
-  const measured = await workload?.measure(running, quick ? WORKERS_WINDOWS_QUICK : WORKERS_WINDOWS);
-  const rate = measured?.get(id);
+  const rate = (await workload?.measure(running, windows))?.get(id);
   if (rate === undefined) throw new Error(`no workload measures ${id}`);
   return rate;
-}
-
-async function knowsWorkers(): Promise<boolean> {
-  const { stdout } = await run(process.execPath, flowpinArgs('up', '--help'));
-  return stdout.includes('--workers');
 }

@@ -2,12 +2,9 @@
  * Real traffic through a real TUN device, and through what else carries it, in namespaces. Within a round the peers take
  * turns at each workload, and every round begins with another peer: what the machine does besides hits all of them.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { onPath } from '../src/lab/sandbox.js';
 import { type Figure, figureOf, type Skipped } from './figures.js';
-import { buildLab, manifest } from './lab.js';
+import { buildLab, manifestFile } from './lab.js';
 import { PEERS, type Peer, peerUnavailable, type Running, startPeer } from './peers.js';
 import { checkCarries, type Windows, WORKLOADS } from './workloads.js';
 
@@ -23,9 +20,7 @@ export async function tunFigures(
   note: (line: string) => void,
 ): Promise<TunResult> {
   const skipped: Skipped[] = [];
-  const dir = await mkdtemp(join(tmpdir(), 'flowpin-bench-'));
-  const file = join(dir, 'service.json');
-  await writeFile(file, manifest());
+  const file = await manifestFile();
   const running = await startPeers(file, skipped);
   try {
     const workloads = WORKLOADS.filter(({ tool, figures }) => {
@@ -53,7 +48,6 @@ export async function tunFigures(
     return { figures: values.figures(units), skipped };
   } finally {
     await Promise.all(running.map(({ lab }) => lab.close()));
-    await rm(dir, { recursive: true });
   }
 }
 

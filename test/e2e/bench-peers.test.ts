@@ -1,8 +1,7 @@
 // What the benchmark compares carries what it says: every peer that is installed really takes the client's traffic to the
 // server, and nothing else does.
 
-import { writeFile } from 'node:fs/promises';
-import { buildLab, CLIENT, manifest, PORT, ready, SERVER, VIP } from '../../bench/lab.js';
+import { buildLab, CLIENT, manifestFile, PORT, ready, SERVER, VIP } from '../../bench/lab.js';
 import { PEERS, type Peer, peerUnavailable, startPeer } from '../../bench/peers.js';
 import { compileReference } from '../../bench/reference.js';
 import { checkCarries, firstPacketUs, WORKLOADS } from '../../bench/workloads.js';
@@ -14,8 +13,7 @@ const t = await tapInSandbox();
 t.setTimeout(240_000);
 process.env.PATH += ':/usr/sbin:/sbin';
 await compileReference();
-const file = '/run/service.json';
-await writeFile(file, manifest());
+const file = await manifestFile();
 
 /** Who the server takes for its client: what the peer replaces the source by. */
 const SEEN_AS: { readonly [peer in Peer]: RegExp } = {
