@@ -20,9 +20,10 @@ import { machineFacts, versions } from './machine.js';
 import { memoryFigures } from './memory.bench.js';
 import { pipelineFigures } from './pipeline.bench.js';
 import { compileReference } from './reference.js';
-import { scaleFigures } from './scale.bench.js';
+import { measureScale } from './scale.bench.js';
 import { stepFigures } from './steps.bench.js';
-import { tunFigures } from './tun.bench.js';
+import { measureTun } from './tun.bench.js';
+import type { Turns } from './turns.js';
 
 const { values, positionals } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, json: { type: 'string' } },
@@ -44,8 +45,8 @@ const PARTS: { readonly [part: string]: () => Promise<Measured> } = {
   pipeline: async () => ({ figures: await pipelineFigures(ROUNDS.memory) }),
   memory: async () => ({ figures: await memoryFigures(ROUNDS.memory) }),
   compile: async () => ({ figures: await compileFigures(ROUNDS.memory) }),
-  tun: () => tunFigures(ROUNDS.tun, WINDOWS, say),
-  scale: () => scaleFigures(ROUNDS.tun, WINDOWS, quick, say),
+  tun: async () => measuredBy(await measureTun(ROUNDS.tun, WINDOWS, say)),
+  scale: async () => measuredBy(await measureScale(ROUNDS.tun, WINDOWS, quick, say)),
 };
 const IN_NAMESPACES = ['tun', 'scale'];
 
@@ -97,6 +98,10 @@ async function whyNoNamespaces(): Promise<string | null> {
   } catch (error) {
     return `${(error as Error).message}: scripts/bench-setup installs a C compiler`;
   }
+}
+
+function measuredBy(turns: Turns): Measured {
+  return { figures: turns.figures(), skipped: turns.skipped };
 }
 
 function add(measured: Measured): void {

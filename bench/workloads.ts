@@ -47,15 +47,16 @@ export const WORKLOADS: readonly Workload[] = [
   },
 ];
 
-/** One request and, where it is carried, one datagram, there and back. Rejects when the peer does not translate. */
+/** One request and, where it is carried, some datagrams, there and back. Rejects when the peer does not translate. */
 export async function checkCarries({ peer, lab }: Running): Promise<void> {
-  const curl = [VIP, String(PORT.http), '1', '0', '1'];
-  const { code, stdout, stderr } = await lab.client.run(program('connections'), curl);
-  const { connections: done = 0, failed = 1 } = code === 0 ? JSON.parse(stdout) : {};
-  if (done < 1 || failed > 0) throw new Error(`${peer} carries no TCP: ${stderr.trim() || stdout.trim()}`);
+  const request = await lab.client.run(program('connections'), [VIP, String(PORT.http), '1', '0', '1']);
+  const { connections = 0, failed = 1 } = request.code === 0 ? JSON.parse(request.stdout) : {};
+  if (connections < 1 || failed > 0) {
+    throw new Error(`${peer} carries no TCP: ${request.stderr.trim() || request.stdout.trim()}`);
+  }
   if (!carriesUdp(peer)) return;
-  const ping = await lab.client.run(program('udp'), ['first', VIP, String(PORT.echo), '3']);
-  if (ping.code !== 0) throw new Error(`${peer} carries no UDP: ${ping.stdout.trim()}`);
+  const datagrams = await lab.client.run(program('udp'), ['first', VIP, String(PORT.echo), '3']);
+  if (datagrams.code !== 0) throw new Error(`${peer} carries no UDP: ${datagrams.stdout.trim()}`);
 }
 
 /** Microseconds from the first datagram of a new flow to its answer: the median of `count` flows. */
@@ -98,8 +99,12 @@ function bulk(id: string, streams: number): Workload {
 const UNDER_WAY_MS = 50;
 const PATIENCE_MS = 10_000;
 
-/** @param cpuId figure of the proxy's CPU time a packet */
-function udp(id: string, bytes: number, flows: number, cpuId?: string): Workload {
+/**
+ * Datagrams from one port or from many.
+ * @param bytes from the IP header on
+ * @param cpuId figure of the proxy's CPU time a packet
+ */
+export function udp(id: string, bytes: number, flows: number, cpuId?: string): Workload {
   return {
     figures: { [id]: 'packets/s', ...(cpuId === undefined ? {} : { [cpuId]: 'ns' }) },
     carriedBy: carriesUdp,
@@ -117,7 +122,8 @@ function udp(id: string, bytes: number, flows: number, cpuId?: string): Workload
         await setTimeout(UNDER_WAY_MS);
         const used = process === null ? 0 : (await cpuTimeNs(process)) - before;
         const { code } = await receiver.stop();
-        const { total } = report<{ total: number }>({ ...receiver, code });
+        const { stdout, stderr } = receiver;
+        const { total } = report<{ total: number }>({ code, stdout, stderr });
         const { packets, ns } = JSON.parse(counted) as { packets: number; ns: number };
         const measured = new Map([[id, (packets / ns) * 1e9]]);
         if (cpuId !== undefined && process !== null) measured.set(cpuId, used / total);
