@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { packageFile } from '../src/lab/package-root.js';
 import { run } from '../src/lab/process.js';
 
-const PROGRAMS = ['c-loop', 'udp', 'http-server', 'connections', 'cpu-time'] as const;
+const PROGRAMS = ['c-loop', 'udp', 'http-server', 'connections', 'cpu-time', 'checksums'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 /** Path of a compiled C program. */

@@ -3,8 +3,9 @@
 
 import { buildLab, CLIENT, manifestFile, PORT, ready, SERVER, VIP } from '../../bench/lab.js';
 import { PEERS, type Peer, peerUnavailable, startPeer } from '../../bench/peers.js';
-import { compileReference } from '../../bench/reference.js';
+import { compileReference, program } from '../../bench/reference.js';
 import { checkCarries, firstPacketUs, WORKLOADS } from '../../bench/workloads.js';
+import type { Host } from '../../src/lab/host.js';
 import type { HttpReport } from '../../src/lab/http-client.js';
 import { labScript } from '../../src/lab/httpenv.js';
 import { lastJson, tapInSandbox } from './support.js';
@@ -61,6 +62,17 @@ for (const peer of PEERS) {
       t.match(address, SEEN_AS[peer]);
       t.not(address, CLIENT);
     }
+
+    // What the hosts leave to their devices nobody looks at, so the checksums have to be made first: behind the proxy, of
+    // what it was given unfinished; then by the hosts, so that it gets them whole.
+    const [toClient, toServer] = [lab.client, lab.server].map(({ name }) => `to-${name}`);
+    const off = async (host: Host, device = 'eth0') => {
+      t.equal((await host.run(program('checksums'), [device])).code, 0, `${device} of ${host.name}`);
+    };
+    await Promise.all([off(lab.proxy, toClient), off(lab.proxy, toServer)]);
+    await checkCarries(running);
+    await Promise.all([off(lab.client), off(lab.server)]);
+    await checkCarries(running);
 
     // Those of our own; iperf3 and wrk are others' and may not be there.
     for (const workload of WORKLOADS.filter(({ tool, carriedBy }) => tool === undefined && carriedBy(peer))) {
