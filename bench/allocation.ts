@@ -9,7 +9,7 @@ import { run } from './pipeline.bench.js';
 import { World } from './world.js';
 
 const FLOWS = 1 << 16;
-const PACKETS = 1 << 19;
+const PACKETS = 1 << 18;
 
 const mix = [
   new World({ services: 1000 }),
@@ -30,7 +30,7 @@ const mix = [
 });
 
 const rounds = Array.from({ length: Number(process.argv[2]) }, () => 0);
-for (const take of mix) for (let i = 0; i < 4; i++) take(); // compiled and optimised
+for (const take of mix) for (let i = 0; i < 5; i++) take(); // compiled and optimised
 for (const round of rounds.keys()) {
   globalThis.gc?.();
   const before = v8.getHeapStatistics().used_heap_size;

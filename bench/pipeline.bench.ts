@@ -15,7 +15,7 @@ const FLOWS = { '1k': 1000, '64k': 1 << 16, '1m': 1 << 20 } as const;
 export const SERVICE_COUNTS = [10, 1000, 10_000, 100_000] as const;
 const SERVICES = 10_000;
 const ENDPOINTS = 4;
-const PACKETS = 1 << 20;
+const PACKETS = 1 << 19;
 /** Flows that begin in one round at least: fewer are too few for the clock, so they begin on several planes. */
 const NEW_MIN = 1 << 14;
 
