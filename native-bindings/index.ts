@@ -20,6 +20,7 @@ interface Addon {
     descriptor: number,
     slab: ArrayBuffer,
     lengths: Int32Array,
+    chain: Int32Array,
     slotBytes: number,
     frameAt: number,
   ): BoundSlab;
@@ -92,16 +93,19 @@ export const closeDescriptor = (descriptor: number): number => addon.closeDescri
 
 /**
  * Ties a queue to packet memory: `lengths.length` slots of `slotBytes` each, a frame (virtio-net header and
- * packet) beginning `frameAt` bytes into its slot. The slab must be exactly as long as its slots.
+ * packet) beginning `frameAt` bytes into its slot. The slab must be exactly as long as its slots. `chain` has three numbers a
+ * slot, for `writeBatch`: the next slot of the same packet + 1 (0: none), and where in its frame the part to be written
+ * begins and how long that is, which count for all but a packet's first slot.
  * @throws TypeError when the shapes do not fit.
  */
 export const bindSlab = (
   descriptor: number,
   slab: ArrayBuffer,
   lengths: Int32Array,
+  chain: Int32Array,
   slotBytes: number,
   frameAt: number,
-): BoundSlab => addon.bindSlab(descriptor, slab, lengths, slotBytes, frameAt);
+): BoundSlab => addon.bindSlab(descriptor, slab, lengths, chain, slotBytes, frameAt);
 
 /**
  * Reads the packets that wait, up to one a slot, and never blocks. `lengths[i]` becomes the bytes of frame i.
@@ -110,8 +114,8 @@ export const bindSlab = (
 export const readBatch = (bound: BoundSlab): number => addon.readBatch(bound);
 
 /**
- * Writes the first `count` slots in order, skipping those whose length is 0 or less. A frame that the kernel
- * refuses gets its negative errno into `lengths`; the others go on.
+ * Writes the first `count` slots in order, each with what is chained to it, skipping those whose length is 0 or less. A frame
+ * that the kernel refuses gets its negative errno into `lengths`; the others go on.
  * @returns how many frames were written, or a negative errno for wrong use.
  */
 export const writeBatch = (bound: BoundSlab, count: number): number => addon.writeBatch(bound, count);

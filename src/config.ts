@@ -17,6 +17,8 @@ export interface ProxyConfig {
   readonly stateDir: string;
   /** Dataplane workers, each with its queue of the device. */
   readonly workers: number;
+  /** Super-packets and unfinished checksums, in and out. */
+  readonly offload: boolean;
   /** Of every random choice; the same seed and packets give the same bytes. */
   readonly seed: number;
   readonly settings: Settings;

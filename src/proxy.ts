@@ -2,12 +2,11 @@
  * The running proxy: sources -> model -> compile -> publish -> workers, and the host around them. The one file
  * that knows all folders.
  */
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { flowCapacityOf, type ProxyConfig } from './config.js';
 import { compile } from './control/compile/compile.js';
 import type { Plan } from './control/compile/plan.js';
-import { Registry, type RegistryNames } from './control/compile/registry.js';
+import { type EndpointName, Registry, type RegistryNames } from './control/compile/registry.js';
 import { proxyOptionsOf } from './control/config/settings.js';
 import { ControlPlane, type Reading } from './control/control-plane.js';
 import type { ProxyOptions } from './control/model/proxy-options.js';
@@ -125,16 +124,24 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
   const { settings } = config;
   const state = new StateDir(config.stateDir);
   const leftovers = state.open();
-  if (leftovers.length > 0)
-    events.warning('took back what an earlier flowpin left behind when it was killed');
-
-  // After the leftovers are gone, and before the first change: what is put back is what is found now.
-  const facts = readHostFacts(config.tun);
+  // What is put back is what was found before the first change.
+  const facts = leftovers?.facts ?? readHostFacts(config.tun);
   warnWithoutIPv6(services.plan, facts, events);
   const turns = new Int32Array(new SharedArrayBuffer(TURN_ROWS * 4));
-  const registry = new Registry(turns, config.seed, earlierNames(state));
+  const registry = new Registry(
+    turns,
+    config.seed,
+    earlierNames(state, (message) => events.warning(message)),
+  );
   const changes = planHost(config, services.plan, services.options, facts);
-  const host = new AppliedChanges(state);
+  const host = new AppliedChanges({
+    write: (made) => state.writeJournal(made, facts),
+    remove: () => state.remove(),
+  });
+  if (leftovers !== null) {
+    events.warning('going on where an earlier flowpin was killed');
+    host.resume(leftovers.changes);
+  }
   for (const problem of host.add(changes).problems) events.warning(problem);
   const health = new ProxyHealth(2 * settings.syncPeriodMs);
   const serviceHealth = new ServiceHealthServers(health);
@@ -320,15 +327,20 @@ function warnWithoutIPv6(plan: Plan, facts: HostFacts, events: ProxyEvents): voi
 }
 
 /** The names behind counter rows and turns. None yet, or damaged: only the attribution of old counts is lost. */
-function earlierNames(state: StateDir): RegistryNames {
-  const list = <Item>(path: string): Item[] => {
-    try {
-      return JSON.parse(readFileSync(path, 'utf8')) as Item[];
-    } catch {
-      return [];
-    }
+function earlierNames(state: StateDir, warn: (message: string) => void): RegistryNames {
+  const list = <Item>(path: string, isItem: (item: unknown) => item is Item): Item[] => {
+    const found = state.readList(path);
+    if (found?.every(isItem)) return found;
+    if (found !== undefined)
+      warn(`${path}: damaged; kept as ${state.setAside(path)}, what was counted is attributed anew`);
+    return [];
   };
-  return { endpoints: list(state.endpointsPath), ports: list(state.portsPath) };
+  const isName = (item: unknown): item is EndpointName => {
+    const { servicePort, protocol, endpoint } = Object(item) as Partial<EndpointName>;
+    return [servicePort, protocol, endpoint].every((text) => typeof text === 'string');
+  };
+  const isKey = (item: unknown): item is string => typeof item === 'string';
+  return { endpoints: list(state.endpointsPath, isName), ports: list(state.portsPath, isKey) };
 }
 
 function writeNames(state: StateDir, registry: Registry): void {

@@ -1,14 +1,17 @@
 /** The dataplane of a running proxy: the device's queues, who gets which packet, the workers and their shared memory. */
 import { flowCapacityOf, flowTimeoutsOf, type ProxyConfig } from './config.js';
+import { affinityBytes } from './conntrack/affinity.js';
+import { flowFileBytes } from './conntrack/flow-table.js';
 import type { PoolWords } from './conntrack/port-pool.js';
 import { Publisher } from './control/publish/publisher.js';
+import { COALESCE } from './dataplane/coalesce.js';
 import { Supervisor } from './dataplane/supervisor.js';
-import { prepareFlowFiles } from './host/flow-files.js';
+import { prepareFlowFiles, reserve } from './host/flow-files.js';
 import type { StateDir } from './host/state-dir.js';
 import { Steering } from './host/steering.js';
 import { closeTunQueues, openTunQueues, type TunQueues } from './host/tun-queues.js';
 import { monotonicMs } from './shared/clock.js';
-import { ENDPOINT_ROWS } from './table/counters.js';
+import { COUNTERS_BYTES, ENDPOINT_ROWS } from './table/counters.js';
 import { signalsFor } from './table/signals.js';
 import { FAMILIES, FAMILY } from './wire/family.js';
 
@@ -42,7 +45,14 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
   const { workers } = config;
   const flowCapacity = flowCapacityOf(config.settings.conntrack, workers);
   prepareFlowFiles(state, { workers, capacity: flowCapacity, nowSec: monotonicMs() / 1000, warn });
-  const queues = openTunQueues(config.tun, workers);
+  for (let worker = 0; worker < workers; worker++) {
+    for (const family of FAMILIES) {
+      reserve(state.flowsPath(worker, family), flowFileBytes(family, flowCapacity));
+    }
+    reserve(state.countersPath(worker), COUNTERS_BYTES);
+  }
+  reserve(state.affinityPath, affinityBytes(AFFINITY_CAPACITY));
+  const queues = openTunQueues(config.tun, workers, config.offload);
   const steering = new Steering(queues.descriptors[0] as number, workers);
   steering.add(addresses);
   const signals = signalsFor(workers);
@@ -68,6 +78,7 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
       penalties,
       seed: config.seed,
       snatPools: FAMILIES.map((family) => poolWords(config, family)),
+      coalesce: coalesceOf(queues.offloads),
       timeouts: flowTimeoutsOf(config.settings.conntrack),
     }),
     onRestart: (worker, failure) => warn(`worker ${worker} is restarted: ${failure.message}`),
@@ -88,6 +99,10 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
   }
   return { queues, steering, publisher, ended, stop };
 }
+
+/** What the kernel hands over unfinished it also takes so. */
+const coalesceOf = (offloads: string): number =>
+  (offloads.includes('tso') ? COALESCE.TCP : 0) | (offloads.includes('uso') ? COALESCE.UDP : 0);
 
 /** Of a family without a pool: none, with which nothing is masqueraded. */
 function poolWords({ snatPools }: ProxyConfig, family: number): PoolWords {

@@ -32,6 +32,7 @@ interface UpOptions extends ProxyFlags {
   snatPool: readonly SnatPool[];
   stateDir?: string;
   workers: number;
+  offload: boolean;
   seed: number;
   dryRun?: true;
   json?: true;
@@ -69,6 +70,7 @@ export function upCommand(): Command {
         .argParser(parseSeed)
         .default(Math.floor(Math.random() * 2 ** 32), 'drawn, and told by `ready`'),
     )
+    .option('--no-offload', 'no super-packets and no unfinished checksums, for comparison')
     .option('--dry-run', 'print the commands that would change the host, and change nothing')
     .option('--json', 'machine-readable output')
     .action(up)
@@ -94,6 +96,7 @@ async function up(options: UpOptions): Promise<void> {
     snatPools: options.snatPool,
     stateDir: options.stateDir ?? defaultStateDir(options.tun),
     workers: options.workers,
+    offload: options.offload,
     seed: options.seed,
     settings,
   });

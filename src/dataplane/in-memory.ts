@@ -12,6 +12,7 @@ import { Random } from '../shared/random.js';
 import { COUNTERS_BYTES } from '../table/counters.js';
 import { ServiceTable } from '../table/service-table.js';
 import { FAMILIES } from '../wire/family.js';
+import { COALESCE } from './coalesce.js';
 import { WorkerContext } from './context.js';
 import { HandOff, handOffRings } from './hand-off.js';
 import { turn } from './loop.js';
@@ -35,6 +36,8 @@ export interface InMemoryOptions {
   /** One of several workers, and the rings between all of them; the only one unless given. */
   readonly share?: Share;
   readonly rings?: Int32Array;
+  /** Bits of COALESCE; none unless given. */
+  readonly coalesce?: number;
   /** Where the clock begins. */
   readonly nowMs?: number;
 }
@@ -64,6 +67,7 @@ export class InMemoryDataplane {
       active,
       penalties: new Int32Array(active.length),
       random: new Random(seed + share.worker),
+      coalesce: options.coalesce ?? COALESCE.NONE,
       handOff: new HandOff(share, rings, () => {}),
       timeouts: options.timeouts ?? timeoutsOf('linux'),
       counters: new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT),

@@ -5,6 +5,7 @@
 import type { Device } from '../device/device.js';
 import { COUNTER } from '../table/counters.js';
 import { capture } from './capture.js';
+import { coalesce } from './coalesce.js';
 import type { WorkerContext } from './context.js';
 import { giveUpHeld, nextHeld } from './fragment.js';
 import { HOPS_MAX } from './hand-off.js';
@@ -47,6 +48,7 @@ export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   if (taken < 0) return taken;
   const count = capture(cx, device);
   forward(cx, count);
+  coalesce(cx, count);
   let used = count < 0 ? 0 : retryDue(cx, count);
   // What was held goes the packet's way as if it had come only now, from the free slots behind the batch.
   while (cx.fragments.ready && used < SLOTS && nextHeld(cx, used)) process(cx, used++);
@@ -63,6 +65,7 @@ function takeOver(cx: WorkerContext, device: Device): number {
   if (count === 0) return 0;
   cx.counters[COUNTER.TAKEN_OVER] += count;
   forward(cx, count);
+  coalesce(cx, count);
   cx.hopsLeft.fill(HOPS_MAX);
   const failure = reinject(cx, device, count);
   return failure < 0 ? failure : count;

@@ -53,6 +53,8 @@ export interface WorkerStartup {
   readonly snatPools: readonly PoolWords[];
   /** TIMEOUT.COUNT words, see conntrack/timeouts.ts. */
   readonly timeouts: Int32Array;
+  /** Bits of COALESCE. */
+  readonly coalesce: number;
 }
 
 /** @throws Error when memory cannot be mapped or the device answers with an error; the supervisor decides then */
@@ -78,6 +80,7 @@ export default function runWorker(startup: WorkerStartup): void {
     random: new Random(seed + worker),
     handOff: new HandOff(share, startup.rings, (other) => wake(startup.wakes[other])),
     timeouts: startup.timeouts,
+    coalesce: startup.coalesce,
     counters: new Float64Array(map(startup.countersPath, COUNTERS_BYTES)),
   });
   cx.reapedMs = monotonicMs();

@@ -15,6 +15,7 @@ import {
   usedOf,
 } from '../conntrack/flow-table.js';
 import { ownerOf, shardOf, stirWords } from '../conntrack/owner.js';
+import { EXIT, Failure } from '../shared/failure.js';
 import { readBeginning } from '../shared/read-beginning.js';
 import { dportHalf, sportHalf } from '../wire/byte-order.js';
 import { ADDRESS_WORDS, FAMILIES, FAMILY, TUPLE_WORDS } from '../wire/family.js';
@@ -29,7 +30,7 @@ export interface FlowFilesOptions {
   readonly warn: (message: string) => void;
 }
 
-/** Leaves a file for each worker, or none, that the worker can take over. @throws Error when the directory cannot be used */
+/** Leaves a file for each worker, or none, that the worker can take over; then `reserve` finds out whether there is room. */
 export function prepareFlowFiles(state: StateDir, options: FlowFilesOptions): void {
   for (const family of FAMILIES) {
     const found = ownFiles(state, family, options.warn);
@@ -39,6 +40,19 @@ export function prepareFlowFiles(state: StateDir, options: FlowFilesOptions): vo
     if (found.length === 0 || (fits && found.length === workers)) continue;
     dealOut(state, family, found, options);
   }
+}
+
+/**
+ * Makes a file of the state directory, or lengthens it, so that a worker finds it allocated.
+ * @throws Failure when there is no room
+ */
+export function reserve(path: string, bytes: number): void {
+  const memory = mapFile(path, bytes);
+  if (typeof memory !== 'number') return;
+  throw new Failure(
+    EXIT.HOST,
+    `cannot make ${path} of ${Math.ceil(bytes / (1 << 20))} MiB: ${errnoName(memory)}; make room, lower --max-flows, or give another --state-dir`,
+  );
 }
 
 interface FlowFile {

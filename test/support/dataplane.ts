@@ -108,13 +108,15 @@ export interface DataplaneOptions extends TableOptions {
   flowFiles?: readonly (ArrayBufferLike | undefined)[];
   /** Words by TIMEOUT; those of profile linux unless given. */
   timeouts?: Int32Array;
+  /** Bits of COALESCE; none unless given. */
+  coalesce?: number;
   /** One of several workers, the rings between them, and what they share; see workers.ts. */
   share?: Share;
   rings?: Int32Array;
   active?: Int32Array;
 }
 
-const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
+export const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
   const pool = snatPoolOf(parseCidr(text)!);
   if (typeof pool === 'string') throw new Error(pool);
   return pool;
@@ -135,6 +137,7 @@ export class TestDataplane extends InMemoryDataplane {
       flowCapacity: options.flowCapacity ?? 1024,
       ...(options.flowFiles && { flowFiles: options.flowFiles }),
       ...(options.timeouts && { timeouts: options.timeouts }),
+      ...(options.coalesce && { coalesce: options.coalesce }),
       ...(options.share && { share: options.share }),
       ...(options.rings && { rings: options.rings }),
     });
