@@ -16,12 +16,12 @@ import { TCP_STATE } from '../conntrack/tcp-state.js';
 import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../table/counters.js';
 import { ENDPOINT_STATE } from '../table/layout.js';
-import { swapPorts } from '../wire/byte-order.js';
+import { half, swapPorts } from '../wire/byte-order.js';
 import { inverseDelta, updateChecksum, updatePartialChecksum } from '../wire/checksum.js';
 import { FAMILY } from '../wire/family.js';
-import { IPV4, ipv4Fits, ipv4HeaderBytes, ipv4IsFragment, ipv4TotalLength, PROTOCOL } from '../wire/ipv4.js';
-import { IPV6, ipv6Fits, ipv6TotalLength } from '../wire/ipv6.js';
-import { TCP, TCP_FLAG, tcpFits } from '../wire/tcp.js';
+import { IPV4, PROTOCOL } from '../wire/ipv4.js';
+import { IPV6 } from '../wire/ipv6.js';
+import { TCP, TCP_FLAG, tcpFits, tcpHeaderBytes } from '../wire/tcp.js';
 import { UDP, udpFits } from '../wire/udp.js';
 import { VNET, VNET_FLAG } from '../wire/virtio-net.js';
 import type { WorkerContext } from './context.js';
@@ -45,13 +45,31 @@ const ORDINARY_UDP = STATUS.LIVE | PROTOCOL.UDP;
 export function forward(cx: WorkerContext, count: number): void {
   findPlain(cx, count);
   locate(cx, count);
-  const { slab, records, located, counters, flows, nowSec, table, timeouts } = cx;
+  for (let slot = 0; slot < count; ) {
+    const next = forwardRun(cx, slot, count);
+    if (next === slot) {
+      cx.located[slot] = NO_FLOW;
+      process(cx, slot++);
+    } else {
+      slot = next;
+    }
+  }
+}
+
+/**
+ * Forwards ordinary packets of one family, from the one in slot `from` on. Nothing is called in this loop, so that what it
+ * works with stays in registers: a call might change any of it.
+ * @returns the first slot that is not forwarded, `count` at most
+ */
+function forwardRun(cx: WorkerContext, from: number, count: number): number {
+  const { slab, records, located, counters, nowSec, table, timeouts } = cx;
   const { words, halves } = slab;
-  for (let slot = 0; slot < count; slot++) {
+  const family = records[recordAt(from) + RECORD.FAMILY];
+  const { entries, floats, tupleWords, entryWords } = cx.flows[family];
+  for (let slot = from; slot < count; slot++) {
     const flow = located[slot];
     const record = recordAt(slot);
-    const family = records[record + RECORD.FAMILY];
-    const { entries, floats, tupleWords, entryWords } = flows[family];
+    if (records[record + RECORD.FAMILY] !== family) return slot;
     const at = (flow >> 1) * entryWords;
     const isUdp = records[record + RECORD.PROTOCOL] === PROTOCOL.UDP;
     const direction = flow & 1;
@@ -66,9 +84,7 @@ export function forward(cx: WorkerContext, count: number): void {
       entries[at + ENTRY.EXPIRES] <= nowSec ||
       table.stateOf(entries[at + ENTRY.ENDPOINT]) !== ENDPOINT_STATE.LIVE
     ) {
-      located[slot] = NO_FLOW;
-      process(cx, slot);
-      continue;
+      return slot;
     }
     const own = at + ENTRY.ORIGINAL + direction * tupleWords;
     const other = at + ENTRY.ORIGINAL + (direction ^ 1) * tupleWords;
@@ -79,11 +95,7 @@ export function forward(cx: WorkerContext, count: number): void {
       (entries[own + 1] ^ records[tuple + 1]) |
       (entries[own + 2] ^ records[tuple + 2]);
     for (let i = 3; i < tupleWords; i++) differ |= entries[own + i] ^ records[tuple + i];
-    if (differ !== 0) {
-      located[slot] = NO_FLOW;
-      process(cx, slot);
-      continue;
-    }
+    if (differ !== 0) return slot;
 
     let timeout: number;
     if (isUdp) {
@@ -133,9 +145,13 @@ export function forward(cx: WorkerContext, count: number): void {
     else if (check !== 0) halves[l4Check] = updateChecksum(check, all) || 0xffff;
     records[record + RECORD.OUTCOME] = COUNTER.FORWARDED;
   }
+  return count;
 }
 
-/** Loop 1: fills the records of plain packets; `located` says of each slot whether it is one. */
+/**
+ * Loop 1: fills the records of plain packets; `located` says of each slot whether it is one. A header is read word by word:
+ * one load for what has to be asked of several fields.
+ */
 function findPlain(cx: WorkerContext, count: number): void {
   const { bytes, words, halves, lengths } = cx.slab;
   const { records, located } = cx;
@@ -143,37 +159,49 @@ function findPlain(cx: WorkerContext, count: number): void {
     const record = recordAt(slot);
     const frame = frameAt(slot);
     const at = packetAt(slot);
-    const end = frame + lengths[slot];
+    const room = lengths[slot] - (at - frame);
     const tuple = record + RECORD.TUPLE;
     located[slot] = NO_FLOW;
     records[record + RECORD.FAMILY] = FAMILY.V4; // whatever it is: the third loop looks at it
-    let l4: number;
+    if (room < IPV4.SIZE + L4_BYTES_MIN) continue;
+    let word = at >> 2;
+    const first = words[word];
+    let header: number;
     let length: number;
     let protocol: number;
     let ports: number;
-    if (bytes[at] >>> 4 === 4) {
-      if (!ipv4Fits(bytes, at, end) || ipv4IsFragment(bytes, at) || bytes[at + IPV4.TTL] === 0) continue;
-      l4 = at + ipv4HeaderBytes(bytes, at);
-      length = ipv4TotalLength(bytes, at);
-      protocol = bytes[at + IPV4.PROTOCOL];
+    if ((first & 0xff) === 0x45) {
+      const hop = words[word + (IPV4.TTL >> 2)];
+      if ((hop & 0xff) === 0 || (words[word + (IPV4.FLAGS_FRAGMENT >> 2)] & IPV4_FRAGMENT_WORD) !== 0)
+        continue;
+      header = IPV4.SIZE;
+      length = half(first >>> 16);
+      protocol = (hop >>> 8) & 0xff;
+      word += IPV4.SRC >> 2;
+      records[tuple] = words[word];
+      records[tuple + 1] = words[word + 1];
       ports = tuple + 2;
-      records[tuple] = words[(at + IPV4.SRC) >> 2];
-      records[tuple + 1] = words[(at + IPV4.DST) >> 2];
+      word += 2;
     } else {
-      if (!ipv6Fits(bytes, at, end) || bytes[at + IPV6.HOP_LIMIT] === 0) continue;
-      l4 = at + IPV6.SIZE;
-      length = ipv6TotalLength(bytes, at);
-      protocol = bytes[at + IPV6.NEXT_HEADER];
-      ports = tuple + 8;
+      const hop = words[word + (IPV6.PAYLOAD_LENGTH >> 2)];
+      if ((first & 0xf0) !== 0x60 || hop >>> 24 === 0) continue;
+      header = IPV6.SIZE;
+      length = IPV6.SIZE + half(hop & 0xffff);
+      protocol = (hop >>> 16) & 0xff;
       records[record + RECORD.FAMILY] = FAMILY.V6;
-      for (let i = 0; i < 8; i++) records[tuple + i] = words[((at + IPV6.SRC) >> 2) + i];
+      word += IPV6.SRC >> 2;
+      for (let i = 0; i < 8; i++) records[tuple + i] = words[word + i];
+      ports = tuple + 8;
+      word += 8;
     }
+    if (length > room) continue;
+    const l4 = at + header;
     let check: number;
     if (protocol === PROTOCOL.TCP) {
       if (!tcpFits(bytes, l4, at + length)) continue;
       const flags = bytes[l4 + TCP.FLAGS];
       if ((flags & NOT_ORDINARY) !== 0) continue;
-      const isData = at + length - l4 > (bytes[l4 + TCP.DATA_OFFSET] >>> 4) << 2;
+      const isData = at + length - l4 > tcpHeaderBytes(bytes, l4);
       records[record + RECORD.ACKNOWLEDGES] =
         (flags & TCP_FLAG.ACK) === 0 ? 0 : isData ? ACK_OF_DATA : ACK_ONLY;
       check = TCP.CHECK;
@@ -183,17 +211,22 @@ function findPlain(cx: WorkerContext, count: number): void {
     }
     const partial = bytes[frame + VNET.FLAGS] & VNET_FLAG.NEEDS_CSUM;
     if (partial !== 0) {
-      if (halves[(frame + VNET.CSUM_START) >> 1] !== l4 - at) continue;
+      if (halves[(frame + VNET.CSUM_START) >> 1] !== header) continue;
       if (halves[(frame + VNET.CSUM_OFFSET) >> 1] !== check) continue;
     }
     records[record + RECORD.L4] = l4;
     records[record + RECORD.LENGTH] = length;
     records[record + RECORD.PROTOCOL] = protocol;
     records[record + RECORD.PARTIAL] = partial;
-    records[ports] = words[l4 >> 2];
+    records[ports] = words[word];
     located[slot] = PLAIN;
   }
 }
+
+/** The shortest transport header. */
+const L4_BYTES_MIN = UDP.SIZE;
+/** "More fragments" and the fragment offset, in the word that begins with the identification. */
+const IPV4_FRAGMENT_WORD = 0xff3f << 16;
 
 /** A plain packet whose flow has not been looked for. */
 const PLAIN = -2;

@@ -65,10 +65,15 @@ function bytesPerPacket(plane: TestDataplane, device: Device): number {
     for (let left = packets; left > 0; left -= SLOTS) turn(plane.cx, device, plane.nowMs);
   };
   for (let i = 0; i < 4; i++) take(PACKETS); // warm: compiled and optimised
-  globalThis.gc!();
-  const before = v8.getHeapStatistics().used_heap_size;
-  take(PACKETS);
-  return (v8.getHeapStatistics().used_heap_size - before) / PACKETS;
+  // What the engine makes for itself it makes once; what a packet takes it takes every time.
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc!();
+    const before = v8.getHeapStatistics().used_heap_size;
+    take(PACKETS);
+    least = Math.min(least, (v8.getHeapStatistics().used_heap_size - before) / PACKETS);
+  }
+  return least;
 }
 
 const services = {
