@@ -105,7 +105,7 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
 
   entries[at + ENTRY.EXPIRES] = cx.nowSec + 1; // `touch` sets the real one with this same packet
   entries[at + ENTRY.ENDPOINT] = table.words[endpoint + ENDPOINT.ID];
-  entries.fill(0, at + ENTRY.PACKETS, at + ENTRY.ORIGINAL);
+  for (let i = ENTRY.PACKETS; i < ENTRY.ORIGINAL; i++) entries[at + i] = 0;
   const original = flows.tupleOf(at, DIRECTION.ORIGINAL);
   const reply = flows.tupleOf(at, DIRECTION.REPLY);
   for (let i = 0; i < flows.tupleWords; i++) {
