@@ -33,9 +33,17 @@ export interface InMemoryOptions {
   readonly timeouts?: Int32Array;
   /** Where the clock begins. */
   readonly nowMs?: number;
+  /** What several workers share, and one by itself has for itself. */
+  readonly affinity?: AffinityTable;
+  readonly penalties?: Int32Array;
+  /** Of the random choices; made from `seed` unless given. */
+  readonly random?: Random;
 }
 
 const AFFINITY_CAPACITY = 1 << 13;
+
+export const freshAffinity = (): AffinityTable =>
+  new AffinityTable(new ArrayBuffer(affinityBytes(AFFINITY_CAPACITY)), AFFINITY_CAPACITY);
 
 export class InMemoryDataplane {
   readonly cx: WorkerContext;
@@ -56,11 +64,11 @@ export class InMemoryDataplane {
       pools: options.snatPools.map(
         (pool, family) => new PortPool(family, pool.addresses, pool.network, pool.mask),
       ),
-      affinity: new AffinityTable(new ArrayBuffer(affinityBytes(AFFINITY_CAPACITY)), AFFINITY_CAPACITY),
+      affinity: options.affinity ?? freshAffinity(),
       turns,
       active,
-      penalties: new Int32Array(active.length),
-      random: new Random(seed),
+      penalties: options.penalties ?? new Int32Array(active.length),
+      random: options.random ?? new Random(seed),
       timeouts: options.timeouts ?? timeoutsOf('linux'),
       counters: new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT),
     });

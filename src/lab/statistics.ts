@@ -67,3 +67,31 @@ function logGammaOfHalves(degrees: number): number {
   for (let a = odd ? 0.5 : 1; a < degrees / 2; a++) sum += Math.log(a);
   return sum;
 }
+
+/**
+ * Probability that, of `total` equally likely choices among `n`, some one is chosen `most` times or more. Exact: one outcome
+ * after the other is given its share of what the others have left.
+ */
+export function fairMaximumChance(total: number, n: number, most: number): number {
+  const logFactorial = [0];
+  for (let i = 1; i <= total; i++) logFactorial.push(logFactorial[i - 1] + Math.log(i));
+  // below[t]: probability that t choices among the first i outcomes give none of them `most`.
+  let below = Array.from({ length: total + 1 }, (_, t): number => (t < most ? 1 : 0));
+  for (let i = 2; i <= n; i++) {
+    const [logHere, logElsewhere] = [Math.log(1 / i), Math.log1p(-1 / i)];
+    below = below.map((_, t) => {
+      let sum = 0;
+      for (let here = 0; here < most && here <= t; here++) {
+        const log =
+          logFactorial[t] -
+          logFactorial[here] -
+          logFactorial[t - here] +
+          here * logHere +
+          (t - here) * logElsewhere;
+        sum += Math.exp(log) * below[t - here];
+      }
+      return sum;
+    });
+  }
+  return Math.max(0, 1 - below[total]);
+}

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Test, t } from 'tap';
-import { chiSquare, chiSquareSurvival } from '../../src/lab/statistics.js';
+import { chiSquare, chiSquareSurvival, fairMaximumChance } from '../../src/lab/statistics.js';
 
 /** Whether two numbers agree to `digits` significant digits. */
 const agree = (a: number, b: number, digits: number): boolean =>
@@ -92,4 +92,24 @@ t.test('the ends, and what is no number of degrees', async (t) => {
   t.equal(chiSquareSurvival(5000, 2), 0, 'underflows to zero, not to NaN');
   t.ok(Number.isNaN(chiSquareSurvival(Number.NaN, 2)));
   for (const degrees of [0, -1, 1.5, Number.NaN]) t.throws(() => chiSquareSurvival(1, degrees), RangeError);
+});
+
+t.test('the chance that somebody gets many of a few, against counting every case', async (t) => {
+  for (const [total, n] of [
+    [1, 3],
+    [4, 2],
+    [5, 3],
+    [6, 4],
+  ] as const) {
+    for (let most = 1; most <= total; most++) {
+      let hits = 0;
+      for (let code = 0; code < n ** total; code++) {
+        const counts = new Array<number>(n).fill(0);
+        for (let i = 0, rest = code; i < total; i++, rest = Math.floor(rest / n)) counts[rest % n]!++;
+        if (Math.max(...counts) >= most) hits++;
+      }
+      const chance = fairMaximumChance(total, n, most);
+      t.ok(Math.abs(chance - hits / n ** total) < 1e-12, `${most} of ${total} among ${n}: ${chance}`);
+    }
+  }
 });

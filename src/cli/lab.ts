@@ -1,0 +1,73 @@
+/** `flowpin lab`: the same clients under different balancing behaviours, with numbers and pictures. */
+import { Command, InvalidArgumentError } from 'commander';
+import { labServices } from '../lab/compare/cluster.js';
+import { type ComparisonOptions, compareInMemory } from '../lab/compare/compare.js';
+import { comparisonText } from '../lab/compare/report-table.js';
+import { LAB_ENDPOINTS, labWorkloads } from '../lab/compare/scenarios.js';
+import { STRATEGIES } from '../lab/compare/strategies.js';
+
+interface Options {
+  readonly quick?: true;
+  readonly seed: number;
+  readonly workers: number;
+  readonly json?: true;
+}
+
+/** How many times as many clients as with --quick. */
+const FULL_SCALE = 5;
+
+export function labCommand(): Command {
+  return new Command('lab')
+    .description(
+      'compare balancing behaviours on the same clients: what breaks, what moves, who gets how much; no root',
+    )
+    .option('--quick', 'fewer clients, under a minute')
+    .option('--seed <number>', 'the same seed gives the same report', wholeNumber(0, 2 ** 31 - 1), 1)
+    .option(
+      '--workers <number>',
+      'contexts of the pipeline; changes nothing in the report',
+      wholeNumber(1, 16),
+      2,
+    )
+    .option('--json', 'print all numbers as one JSON object')
+    .action(lab)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ flowpin lab --quick`,
+    );
+}
+
+function lab(options: Options): void {
+  const comparison = compareInMemory(comparisonOf(options), progressTo(process.stderr));
+  process.stdout.write(
+    options.json ? `${JSON.stringify(comparison, null, 2)}\n` : comparisonText(comparison),
+  );
+}
+
+function comparisonOf({ quick, seed, workers }: Options): ComparisonOptions {
+  return {
+    services: labServices(LAB_ENDPOINTS),
+    workloads: labWorkloads(quick ? 1 : FULL_SCALE),
+    strategies: STRATEGIES,
+    seed,
+    workers,
+    proofs: quick ? { flows: 2000, draws: 50 } : { flows: 10_000, draws: 500 },
+  };
+}
+
+/** One line that is written over, on a terminal; nothing otherwise. */
+function progressTo(stream: NodeJS.WriteStream): (doing: string, share: number) => void {
+  if (!stream.isTTY) return () => {};
+  process.once('exit', () => stream.write('\r\x1b[K'));
+  return (doing, share) => void stream.write(`\r\x1b[K${Math.floor(100 * share)} %  ${doing}`);
+}
+
+const wholeNumber =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const number = Number(text);
+    if (/^\d+$/.test(text) && number >= min && number <= max) return number;
+    throw new InvalidArgumentError(`give a whole number from ${min} to ${max}.`);
+  };
