@@ -1,16 +1,19 @@
 /** `flowpin lab`: the same clients under different balancing behaviours, with numbers and pictures. */
+import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { labServices } from '../lab/compare/cluster.js';
-import { type ComparisonOptions, compareInMemory } from '../lab/compare/compare.js';
+import { type Comparison, type ComparisonOptions, compareInMemory } from '../lab/compare/compare.js';
 import { comparisonText } from '../lab/compare/report-table.js';
 import { LAB_ENDPOINTS, labWorkloads } from '../lab/compare/scenarios.js';
 import { STRATEGIES } from '../lab/compare/strategies.js';
+import { EXIT, Failure } from '../shared/failure.js';
 
 interface Options {
   readonly quick?: true;
   readonly seed: number;
   readonly workers: number;
   readonly json?: true;
+  readonly html?: string;
 }
 
 /** How many times as many clients as with --quick. */
@@ -30,20 +33,34 @@ export function labCommand(): Command {
       2,
     )
     .option('--json', 'print all numbers as one JSON object')
+    .option('--html <file>', 'write a page with charts, too')
     .action(lab)
     .addHelpText(
       'after',
       `
 Examples:
-  $ flowpin lab --quick`,
+  $ flowpin lab --quick
+  $ flowpin lab --html lab.html`,
     );
 }
 
-function lab(options: Options): void {
+async function lab(options: Options): Promise<void> {
   const comparison = compareInMemory(comparisonOf(options), progressTo(process.stderr));
   process.stdout.write(
     options.json ? `${JSON.stringify(comparison, null, 2)}\n` : comparisonText(comparison),
   );
+  if (options.html !== undefined) await writeHtml(options.html, comparison);
+}
+
+async function writeHtml(file: string, comparison: Comparison): Promise<void> {
+  // The drawing library takes longer to load than everything else together.
+  const { comparisonHtml } = await import('../lab/compare/report-html.js');
+  const html = await comparisonHtml(comparison);
+  try {
+    writeFileSync(file, html);
+  } catch (error) {
+    throw new Failure(EXIT.HOST, `the report cannot be written: ${(error as Error).message}`);
+  }
 }
 
 function comparisonOf({ quick, seed, workers }: Options): ComparisonOptions {

@@ -19,7 +19,7 @@ export interface CascadeStep {
   readonly endpoints: number;
   /** Largest relative deviation of any endpoint's chance from 1/n; exact but for its own rounding. */
   readonly bias: number;
-  /** The same for rules printed with five digits, as kube-proxy did before 1.7. */
+  /** The same for rules written with five digits, as older versions of kube-proxy did: 0.33333, listed as 0.33332999982. */
   readonly biasOfFiveDigits: number;
   readonly fairness: Fairness;
 }

@@ -115,7 +115,7 @@ function closedFormsText(forms: readonly ClosedForm[]): string {
 }
 
 /** Small shares keep their first digits. */
-const shareText = (share: number): string =>
+export const shareText = (share: number): string =>
   share === 0 || share >= 0.001 ? `${(100 * share).toFixed(2)} %` : `${(100 * share).toPrecision(1)} %`;
 
 function cascadeText(cascade: CascadeProof): string {
@@ -132,19 +132,19 @@ export function cascadeSentences(cascade: CascadeProof): string[] {
     `kube-proxy writes the first of three rules as ${written} and iptables lists it as ${listed}: the kernel compares 31 random bits ` +
       'with the nearest multiple of 2^-31.',
     `Computed exactly from these numbers, no endpoint's chance differs from 1/n by more than ${worstBias.toExponential(1)} of it ` +
-      `(with the five digits of old versions ${percent(worstBiasOfFiveDigits)}). The cascade is uniform; a skew has another cause.`,
+      `(with the five digits of old versions ${(100 * worstBiasOfFiveDigits).toFixed(2)} %). The cascade is uniform; a skew has another cause.`,
     `Measured with ${grouped(drawsByEndpoint)} draws an endpoint, the smallest p-value of the 249 tests is ${smallestP.toPrecision(2)}; ` +
       `chance alone gives one as small in ${Math.round(100 * chanceOfSmallest)} of 100 runs.`,
   ];
 }
 
 function falseAlarmsText(comparison: Comparison): string {
-  return wrapped(falseAlarmsSentence(comparison), '');
+  return wrapped(`STATISTICS  ${falseAlarmsSentence(comparison)}`, '');
 }
 
 export function falseAlarmsSentence({ falseAlarms: { level, tests, any } }: Comparison): string {
   return (
-    `Statistics: a choice counts as uneven when equal chances give such a spread in fewer than ${level * 1000} of 1,000 runs ` +
+    `A choice counts as uneven when equal chances give such a spread in fewer than ${level * 1000} of 1,000 runs ` +
     `(Pearson's chi-square). With ${tests} tests in this report, a fair data plane is accused somewhere in ${percent(any)} of all reports.`
   );
 }
