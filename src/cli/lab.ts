@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { labServices } from '../lab/compare/cluster.js';
 import { type Comparison, type ComparisonOptions, compareInMemory } from '../lab/compare/compare.js';
+import { fittingWorkloads, loadOf } from '../lab/compare/load.js';
 import { comparisonText } from '../lab/compare/report-table.js';
 import { LAB_ENDPOINTS, labWorkloads } from '../lab/compare/scenarios.js';
 import { STRATEGIES } from '../lab/compare/strategies.js';
@@ -64,9 +65,11 @@ async function writeHtml(file: string, comparison: Comparison): Promise<void> {
 }
 
 function comparisonOf({ quick, seed, workers }: Options): ComparisonOptions {
+  const services = labServices(LAB_ENDPOINTS);
+  const workloads = fittingWorkloads(labWorkloads(quick ? 1 : FULL_SCALE), services);
   return {
-    services: labServices(LAB_ENDPOINTS),
-    workloads: labWorkloads(quick ? 1 : FULL_SCALE),
+    services,
+    loads: workloads.map((workload) => loadOf(workload, services, seed)),
     strategies: STRATEGIES,
     seed,
     workers,

@@ -5,8 +5,10 @@
  * TCP repeats a SYN after 1, 3 and 7 s and a request after 1, 3 and 7 s (RFC 6298: 1 s, doubled); after 10 s without
  * what it waits for, the program gives up. A resolver waits 5 s for its answers (resolv.conf(5), timeout).
  */
+import { composePacket } from '../../wire/compose.js';
 import { PROTOCOL } from '../../wire/ipv4.js';
 import { TCP_FLAG } from '../../wire/tcp.js';
+import type { Target } from './cluster.js';
 import { REQUEST_HEADER_BYTES, SEGMENT_BYTES } from './endpoint-host.js';
 import type { Packet } from './packet-view.js';
 import type { Timeline } from './timeline.js';
@@ -37,7 +39,7 @@ export interface Fate {
   readonly harmedMs: number[];
 }
 
-const newFate = (): Fate => ({
+export const newFate = (): Fate => ({
   outcome: 'open',
   cause: null,
   connectedMs: null,
@@ -48,13 +50,8 @@ const newFate = (): Fate => ({
   harmedMs: [],
 });
 
-/** Sends a packet of the connection to its Service. */
-export type Transmit = (fields: {
-  readonly flags: number;
-  readonly seq: number;
-  readonly ack: number;
-  readonly payload: Uint8Array;
-}) => void;
+/** Puts a packet on its way to the Service. */
+export type Send = (frame: Uint8Array) => void;
 
 export interface Client {
   readonly fate: Fate;
@@ -65,11 +62,20 @@ export interface Client {
 const NOTHING = new Uint8Array(0);
 const FIRST_SEQ = 1;
 
+const endsOf = ({ protocol, address, port }: Connection, target: Target) => ({
+  protocol,
+  src: address,
+  sport: port,
+  dst: target.address,
+  dport: target.port,
+});
+
 export class TcpClient implements Client {
   readonly fate = newFate();
   readonly #connection: Connection;
+  readonly #target: Target;
   readonly #timeline: Timeline;
-  readonly #transmit: Transmit;
+  readonly #send: Send;
   #seq = FIRST_SEQ;
   #expected = 0;
   /** Number of the request in hand; bytes of its response that are missing, and segments that have come. */
@@ -80,14 +86,15 @@ export class TcpClient implements Client {
   #operation = 0;
   #operationMs = 0;
 
-  constructor(connection: Connection, timeline: Timeline, transmit: Transmit) {
+  constructor(connection: Connection, target: Target, timeline: Timeline, send: Send) {
     this.#connection = connection;
+    this.#target = target;
     this.#timeline = timeline;
-    this.#transmit = transmit;
+    this.#send = send;
   }
 
   begin(): void {
-    this.#operate(() => this.#send(TCP_FLAG.SYN, FIRST_SEQ), 'no answer');
+    this.#operate(() => this.#transmit(TCP_FLAG.SYN, FIRST_SEQ), 'no answer');
   }
 
   receive(packet: Packet): void {
@@ -104,7 +111,7 @@ export class TcpClient implements Client {
       this.#noteSlow();
       this.#seq = FIRST_SEQ + 1;
       this.#expected = seq + 1;
-      this.#send(TCP_FLAG.ACK, this.#seq);
+      this.#transmit(TCP_FLAG.ACK, this.#seq);
       this.#ask();
     }
   }
@@ -116,7 +123,7 @@ export class TcpClient implements Client {
     this.#missing -= payload.length;
     this.#segments++;
     if (this.#missing <= 0) this.#answered();
-    else if (this.#segments % 2 === 0) this.#send(TCP_FLAG.ACK, this.#seq); // RFC 1122 section 4.2.3.2
+    else if (this.#segments % 2 === 0) this.#transmit(TCP_FLAG.ACK, this.#seq); // RFC 1122 section 4.2.3.2
   }
 
   #answered(): void {
@@ -127,11 +134,11 @@ export class TcpClient implements Client {
     if (this.#request === requests.length) {
       this.fate.outcome = 'completed';
       this.fate.endMs = this.#timeline.nowMs;
-      this.#send(TCP_FLAG.ACK, this.#seq);
-      this.#send(TCP_FLAG.FIN | TCP_FLAG.ACK, this.#seq);
+      this.#transmit(TCP_FLAG.ACK, this.#seq);
+      this.#transmit(TCP_FLAG.FIN | TCP_FLAG.ACK, this.#seq);
       return;
     }
-    this.#send(TCP_FLAG.ACK, this.#seq);
+    this.#transmit(TCP_FLAG.ACK, this.#seq);
     const operation = this.#operation;
     this.#timeline.after(thinkMs, () => {
       if (operation === this.#operation && this.fate.outcome === 'open') this.#ask();
@@ -150,7 +157,7 @@ export class TcpClient implements Client {
     this.#seq += request.length;
     this.#operate(() => {
       for (let at = 0; at < request.length; at += SEGMENT_BYTES) {
-        this.#send(TCP_FLAG.ACK | TCP_FLAG.PSH, from + at, request.subarray(at, at + SEGMENT_BYTES));
+        this.#transmit(TCP_FLAG.ACK | TCP_FLAG.PSH, from + at, request.subarray(at, at + SEGMENT_BYTES));
       }
     }, 'timed out');
   }
@@ -179,37 +186,38 @@ export class TcpClient implements Client {
     this.fate.cause = cause;
     this.fate.endMs = this.#timeline.nowMs;
     this.fate.harmedMs.push(this.#operationMs);
-    if (cause === 'timed out') this.#transmit(rst(this.#seq));
+    if (cause === 'timed out') this.#transmit(TCP_FLAG.RST, this.#seq);
   }
 
   /** The end of a connection that has all it wanted: it acknowledges the endpoint's FIN. */
   #closing(flags: number): void {
     if (this.fate.outcome !== 'completed' || (flags & TCP_FLAG.FIN) === 0) return;
     this.#expected++;
-    this.#transmit({ flags: TCP_FLAG.ACK, seq: this.#seq + 1, ack: this.#expected, payload: NOTHING });
+    this.#transmit(TCP_FLAG.ACK, this.#seq + 1);
   }
 
-  #send(flags: number, seq: number, payload: Uint8Array = NOTHING): void {
+  #transmit(flags: number, seq: number, payload: Uint8Array = NOTHING): void {
     if (this.fate.outcome === 'open') this.fate.packets++;
-    this.#transmit({ flags, seq, ack: this.#expected, payload });
+    const ack = this.#expected;
+    this.#send(composePacket({ ...endsOf(this.#connection, this.#target), flags, seq, ack, payload }));
   }
 }
-
-const rst = (seq: number) => ({ flags: TCP_FLAG.RST, seq, ack: 0, payload: NOTHING });
 
 export class UdpClient implements Client {
   readonly fate = newFate();
   readonly #connection: Connection;
+  readonly #target: Target;
   readonly #timeline: Timeline;
-  readonly #transmit: Transmit;
+  readonly #send: Send;
   #request = 0;
   #waitingFor = 0;
   #askedMs = 0;
 
-  constructor(connection: Connection, timeline: Timeline, transmit: Transmit) {
+  constructor(connection: Connection, target: Target, timeline: Timeline, send: Send) {
     this.#connection = connection;
+    this.#target = target;
     this.#timeline = timeline;
-    this.#transmit = transmit;
+    this.#send = send;
   }
 
   begin(): void {
@@ -234,7 +242,7 @@ export class UdpClient implements Client {
       const payload = new Uint8Array(Math.max(requestBytes, REQUEST_HEADER_BYTES));
       new DataView(payload.buffer).setUint32(4, responseBytes);
       this.fate.packets++;
-      this.#transmit({ flags: 0, seq: 0, ack: 0, payload });
+      this.#send(composePacket({ ...endsOf(this.#connection, this.#target), payload }));
     }
     this.#timeline.after(UDP_PATIENCE_MS, () => {
       if (request !== this.#request || this.#waitingFor === 0) return;

@@ -3,10 +3,10 @@ import { type CascadeProof, proveCascade } from './cascade-proof.js';
 import { type ClosedForm, closedForms } from './closed-forms.js';
 import type { Services } from './cluster.js';
 import { FALSE_ALARM_LEVEL, judge } from './judge.js';
+import type { Load } from './load.js';
 import { type Measures, measuresOf, packetsOfWhole } from './measures.js';
 import { type RunRecord, runInMemory } from './simulation.js';
 import type { Strategy } from './strategies.js';
-import type { Workload } from './workload.js';
 
 export interface Row {
   readonly strategy: string;
@@ -47,7 +47,7 @@ export interface Comparison {
 
 export interface ComparisonOptions {
   readonly services: Services;
-  readonly workloads: readonly Workload[];
+  readonly loads: readonly Load[];
   readonly strategies: readonly Strategy[];
   readonly seed: number;
   readonly workers: number;
@@ -60,15 +60,15 @@ export function compareInMemory(
   options: ComparisonOptions,
   progress: (doing: string, share: number) => void,
 ): Comparison {
-  const { services, workloads, strategies, seed, workers, proofs } = options;
-  const steps = workloads.length * strategies.length + (proofs === null ? 0 : 2);
+  const { services, loads, strategies, seed, workers, proofs } = options;
+  const steps = loads.length * strategies.length + (proofs === null ? 0 : 2);
   let done = 0;
-  const scenarios = workloads.map((workload): Scenario => {
+  const scenarios = loads.map((load): Scenario => {
     const runs = strategies.map((strategy) => {
-      progress(`${workload.name}: ${strategy.name}`, done++ / steps);
-      return { strategy, run: runInMemory({ services, strategy, workload, seed, workers }) };
+      progress(`${load.name}: ${strategy.name}`, done++ / steps);
+      return { strategy, run: runInMemory({ services, strategy, load, seed, workers }) };
     });
-    return scenarioOf(workload, runs);
+    return scenarioOf(load, runs);
   });
   if (proofs !== null) progress('closed forms', done++ / steps);
   const forms = proofs === null ? [] : closedForms(seed, proofs.flows);
@@ -94,16 +94,16 @@ export function compareInMemory(
 }
 
 function scenarioOf(
-  workload: Workload,
+  load: Load,
   runs: readonly { readonly strategy: Strategy; readonly run: RunRecord }[],
 ): Scenario {
   const reference = runs.find(({ strategy }) => strategy.pinned)?.run;
   const k = reference === undefined ? null : packetsOfWhole(reference);
   const judged = runs.map(({ strategy, run }) => ({ strategy, measures: measuresOf(run, strategy, k) }));
   return {
-    name: workload.name,
-    what: workload.what,
-    durationMs: workload.durationMs,
+    name: load.name,
+    what: load.what,
+    durationMs: load.durationMs,
     eventMs: runs[0]?.run.eventMs ?? null,
     rows: judged.map(({ strategy, measures }) => ({ strategy: strategy.name, measures })),
     sentences: judge(judged, k),

@@ -3,7 +3,8 @@
  * as a balancer's mistakes show in it. A segment of a connection that it does not know is answered with RST (RFC 9293 section
  * 3.10.7.1); a crashed host answers nothing; one whose program has ended refuses.
  *
- * A request begins with two numbers: its own length, and that of the response it asks for.
+ * A request begins with two numbers: its own length, and that of the response it asks for. The endpoint of recorded clients,
+ * whose requests say no such thing, only acknowledges.
  */
 import { PROTOCOL } from '../../wire/ipv4.js';
 import { TCP_FLAG } from '../../wire/tcp.js';
@@ -40,15 +41,21 @@ export class EndpointHost {
   /** serving; closed: the program has ended; crashed: silence. */
   state: 'serving' | 'closed' | 'crashed' = 'serving';
   readonly #accepted = new Map<number, Accepted>();
+  readonly #recorded: boolean;
 
-  constructor(address: string) {
+  /** @param recorded its clients are a recording's */
+  constructor(address: string, recorded: boolean) {
     this.address = address;
+    this.#recorded = recorded;
   }
 
   /** @returns what it answers, in order */
   receive(packet: Packet): Answer[] {
     if (this.state === 'crashed') return [];
-    if (packet.protocol === PROTOCOL.UDP) return this.state === 'serving' ? answerDatagram(packet) : [];
+    if (packet.protocol === PROTOCOL.UDP) {
+      if (this.state !== 'serving') return [];
+      return this.#recorded ? [segment(0, 0, 0)] : answerDatagram(packet);
+    }
     return packet.protocol === PROTOCOL.TCP ? this.#receiveSegment(packet) : [];
   }
 
@@ -83,6 +90,9 @@ export class EndpointHost {
       return [segment(TCP_FLAG.FIN | TCP_FLAG.ACK, known.next, known.expected)];
     }
     if (known.closing) this.#accepted.delete(key);
+    if (payload.length > 0 && this.#recorded) {
+      return [segment(TCP_FLAG.ACK, known.next, seq + payload.length)];
+    }
     if (payload.length === 0 || seq !== known.expected) return [];
     return take(known, payload);
   }

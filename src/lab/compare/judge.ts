@@ -52,7 +52,10 @@ function brokenSentences(judged: readonly Judged[], k: number | null): string[] 
   );
   if (stateless.length > 0) {
     const counts = stateless.map(({ strategy, measures }) => {
-      const of = measures.bystanders > 0 ? ` (${grouped(measures.bystanders)} of endpoints that stayed)` : '';
+      const of =
+        measures.survival !== null && measures.bystanders > 0
+          ? ` (${grouped(measures.bystanders)} of endpoints that stayed)`
+          : '';
       return `${strategy.name} ${grouped(measures.causes.reset ?? 0)}${of}`;
     });
     sentences.push(

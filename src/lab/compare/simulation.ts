@@ -11,13 +11,14 @@ import { composePacket } from '../../wire/compose.js';
 import { PROTOCOL } from '../../wire/ipv4.js';
 import { TCP_FLAG } from '../../wire/tcp.js';
 import { Balancer } from './balancer.js';
-import { type Client, type Fate, TcpClient, type Transmit, UdpClient } from './client.js';
-import { Cluster, newcomer, type Services, type Target } from './cluster.js';
+import type { Client, Fate } from './client.js';
+import { Cluster, newcomer, type Services } from './cluster.js';
 import { type Answer, EndpointHost } from './endpoint-host.js';
+import type { ClientPlan, Load } from './load.js';
 import { type Packet, readFrame } from './packet-view.js';
 import type { Strategy } from './strategies.js';
 import { Timeline } from './timeline.js';
-import { type Connection, connectionsOf, type LabEvent, type Workload } from './workload.js';
+import type { LabEvent } from './workload.js';
 
 /** From the balancer to a host. */
 const LINK_MS = 0.5;
@@ -65,19 +66,18 @@ export interface RunRecord {
 export interface RunOptions {
   readonly services: Services;
   readonly strategy: Strategy;
-  readonly workload: Workload;
+  readonly load: Load;
   readonly seed: number;
   /** Contexts of the pipeline; the result is the same for any number. */
   readonly workers: number;
 }
 
-/** Runs a workload under a strategy. The same options give the same record. */
+/** Runs a load under a strategy. The same options give the same record. */
 export const runInMemory = (options: RunOptions): RunRecord => new Simulation(options).run();
 
 interface Live {
-  readonly connection: Connection;
+  readonly plan: ClientPlan;
   readonly client: Client;
-  readonly target: Target;
   readonly record: FlowRecord;
 }
 
@@ -85,8 +85,9 @@ class Simulation {
   readonly #timeline = new Timeline();
   readonly #balancer: Balancer;
   readonly #cluster: Cluster;
-  readonly #workload: Workload;
+  readonly #load: Load;
   readonly #strategy: Strategy;
+  readonly #records: FlowRecord[] = [];
   readonly #live = new Map<number, Live>();
   readonly #hosts: EndpointHost[] = [];
   readonly #endpoints: EndpointRecord[] = [];
@@ -101,29 +102,23 @@ class Simulation {
   #affinityChances = 0;
   #packets = 0;
 
-  constructor({ services, strategy, workload, seed, workers }: RunOptions) {
-    const connections = connectionsOf(workload, seed);
+  constructor({ services, strategy, load, seed, workers }: RunOptions) {
     // Twice: a connection that is tried elsewhere leaves the flow of its first endpoint behind.
-    this.#balancer = new Balancer(workers, strategy.pinned, 2 * connections.length, seed);
+    this.#balancer = new Balancer(workers, strategy.pinned, 2 * load.clients.length, seed);
     this.#cluster = new Cluster(services, strategy, this.#balancer.registry);
-    this.#workload = workload;
+    this.#load = load;
     this.#strategy = strategy;
     for (const address of services.endpoints) this.#addHost(address);
     this.#serving = this.#cluster.endpoints();
     this.#table = this.#cluster.table(Balancer.clockOf(0));
     this.#balancer.publish(this.#table, 0);
-    for (const connection of connections) {
-      const target = services.targets[connection.protocol];
-      if (target === null)
-        throw new Error(`the workload has ${connection.protocol} clients, the Service no port`);
-      this.#addClient(connection, target);
-    }
-    for (const event of workload.events) this.#timeline.at(event.atMs, () => this.#begin(event));
+    for (const plan of load.clients) this.#addClient(plan);
+    for (const event of load.events) this.#timeline.at(event.atMs, () => this.#begin(event));
   }
 
   run(): RunRecord {
     const timeline = this.#timeline;
-    const endMs = this.#workload.durationMs;
+    const endMs = this.#load.durationMs;
     for (;;) {
       const due = this.#balancer.nextDueMs;
       const nextMs = Math.min(due, timeline.nextMs);
@@ -136,10 +131,9 @@ class Simulation {
       timeline.moveTo(due);
       this.#route(this.#balancer.wake(due));
     }
-    const flows = [...this.#live.values()].map(({ record }) => record);
-    for (const { endpoint } of flows) if (endpoint >= 0) this.#endpoints[endpoint].flows++;
+    for (const { endpoint } of this.#records) if (endpoint >= 0) this.#endpoints[endpoint].flows++;
     return {
-      flows,
+      flows: this.#records,
       endpoints: this.#endpoints,
       eventMs: this.#eventMs,
       staleDatagrams: this.#staleDatagrams,
@@ -151,43 +145,24 @@ class Simulation {
 
   #addHost(address: string): void {
     this.#hostNumbers.set(word(ipv4Word(address)) >>> 0, this.#hosts.length);
-    this.#hosts.push(new EndpointHost(address));
+    this.#hosts.push(new EndpointHost(address, this.#load.recorded));
     this.#endpoints.push({ address, flows: 0, packets: 0, bytes: 0, touched: false });
   }
 
-  #addClient(connection: Connection, target: Target): void {
-    const { protocol, address, port } = connection;
-    const transmit: Transmit = (fields) =>
-      this.#toBalancer(
-        composePacket({
-          ...fields,
-          protocol,
-          src: address,
-          sport: port,
-          dst: target.address,
-          dport: target.port,
-        }),
-        connection.client,
-        port,
-      );
-    const client =
-      protocol === 'TCP'
-        ? new TcpClient(connection, this.#timeline, transmit)
-        : new UdpClient(connection, this.#timeline, transmit);
+  #addClient(plan: ClientPlan): void {
+    const { protocol, address, beginMs, wantedBytes, port } = plan;
+    const client = plan.create(this.#timeline, (frame) => this.#toBalancer(frame, plan.client, port));
     const record: FlowRecord = Object.assign(client.fate, {
-      protocol,
-      client: address,
-      beginMs: connection.beginMs,
-      wantedBytes: connection.requests.reduce(
-        (sum, { requestBytes, responseBytes }) => sum + requestBytes + responseBytes,
-        0,
-      ),
+      ...{ protocol, client: address, beginMs, wantedBytes },
       endpoint: -1,
       lastMs: 0,
       movedMs: null,
     });
-    this.#live.set(keyOf(connection.client, port), { connection, client, target, record });
-    this.#timeline.at(connection.beginMs, () => client.begin());
+    this.#records.push(record);
+    this.#timeline.at(beginMs, () => {
+      this.#live.set(keyOf(protocol, plan.client, port), { plan, client, record });
+      client.begin();
+    });
   }
 
   #toBalancer(frame: Uint8Array, client: number, port: number): void {
@@ -207,13 +182,19 @@ class Simulation {
 
   #toClient(packet: Packet): void {
     const { quoted } = packet;
-    const key = quoted === null ? keyOf(packet.dst, packet.dport) : keyOf(quoted.src, quoted.sport);
-    const live = this.#live.get(key);
+    const live =
+      quoted === null
+        ? this.#liveOf(packet.protocol, packet.dst, packet.dport)
+        : this.#liveOf(quoted.protocol, quoted.src, quoted.sport);
     if (live !== undefined) this.#timeline.after(LINK_MS, () => live.client.receive(packet));
   }
 
+  #liveOf(protocol: number, client: number, port: number): Live | undefined {
+    return this.#live.get(keyOf(protocol === PROTOCOL.UDP ? 'UDP' : 'TCP', client, port));
+  }
+
   #toEndpoint(number: number, packet: Packet): void {
-    const live = this.#live.get(keyOf(packet.src, packet.sport));
+    const live = this.#liveOf(packet.protocol, packet.src, packet.sport);
     if (live === undefined) throw new Error('a packet to an endpoint is of no client of the lab');
     this.#note(live, number, packet);
     this.#timeline.after(LINK_MS, () => {
@@ -224,8 +205,7 @@ class Simulation {
   }
 
   #fromEndpoint(number: number, live: Live, answer: Answer & { readonly sport: number }): void {
-    const { connection, target } = live;
-    const { protocol, address: dst, port: dport } = connection;
+    const { protocol, address: dst, port: dport, target, client } = live.plan;
     const { pinned } = this.#strategy;
     const record = this.#endpoints[number];
     const src = pinned ? { src: record.address } : { src: target.address, sport: target.port };
@@ -233,7 +213,7 @@ class Simulation {
     const packet = readFrame(frame);
     record.packets++;
     record.bytes += packet.bytes;
-    if (pinned) this.#toBalancer(frame, connection.client, dport);
+    if (pinned) this.#toBalancer(frame, client, dport);
     else this.#toClient(packet);
   }
 
@@ -333,4 +313,5 @@ class Simulation {
   }
 }
 
-const keyOf = (client: number, port: number): number => client * 0x1_0000 + port;
+const keyOf = (protocol: 'TCP' | 'UDP', client: number, port: number): number =>
+  (client * 0x1_0000 + port) * 2 + (protocol === 'UDP' ? 1 : 0);

@@ -1,6 +1,7 @@
 import { t } from 'tap';
 import { labServices } from '../../../src/lab/compare/cluster.js';
 import { compareInMemory } from '../../../src/lab/compare/compare.js';
+import { loadOf } from '../../../src/lab/compare/load.js';
 import { comparisonText } from '../../../src/lab/compare/report-table.js';
 import { STRATEGIES } from '../../../src/lab/compare/strategies.js';
 import { runOf, workloadNamed } from './support.js';
@@ -21,7 +22,9 @@ t.test('the same seed gives the same report byte for byte, another seed another'
     const comparison = compareInMemory(
       {
         services: labServices(10),
-        workloads: ['keep-alive', 'endpoint crashed'].map(workloadNamed),
+        loads: ['keep-alive', 'endpoint crashed'].map((name) =>
+          loadOf(workloadNamed(name), labServices(10), seed),
+        ),
         strategies: STRATEGIES,
         seed,
         workers,

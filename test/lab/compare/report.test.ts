@@ -1,6 +1,7 @@
 import { t } from 'tap';
 import { labServices } from '../../../src/lab/compare/cluster.js';
 import { type Comparison, compareInMemory } from '../../../src/lab/compare/compare.js';
+import { loadOf } from '../../../src/lab/compare/load.js';
 import { comparisonHtml } from '../../../src/lab/compare/report-html.js';
 import { comparisonText } from '../../../src/lab/compare/report-table.js';
 import { STRATEGIES } from '../../../src/lab/compare/strategies.js';
@@ -10,7 +11,9 @@ const progress: string[] = [];
 const comparison: Comparison = compareInMemory(
   {
     services: labServices(10),
-    workloads: ['keep-alive', 'one address', 'DNS', 'endpoint crashed'].map(workloadNamed),
+    loads: ['keep-alive', 'one address', 'DNS', 'endpoint crashed'].map((name) =>
+      loadOf(workloadNamed(name), labServices(10), 1),
+    ),
     strategies: STRATEGIES,
     seed: 1,
     workers: 1,

@@ -1,4 +1,5 @@
 import { labServices } from '../../../src/lab/compare/cluster.js';
+import { loadOf } from '../../../src/lab/compare/load.js';
 import { type Measures, measuresOf, packetsOfWhole } from '../../../src/lab/compare/measures.js';
 import { LAB_ENDPOINTS, labWorkloads } from '../../../src/lab/compare/scenarios.js';
 import { type RunRecord, runInMemory } from '../../../src/lab/compare/simulation.js';
@@ -16,7 +17,8 @@ export function workloadNamed(name: string): Workload {
 
 export function runOf(strategy: StrategyName, workload: Workload, workers = 2): RunRecord {
   const services = labServices(LAB_ENDPOINTS);
-  return runInMemory({ services, strategy: strategyNamed(strategy), workload, seed: SEED, workers });
+  const load = loadOf(workload, services, SEED);
+  return runInMemory({ services, strategy: strategyNamed(strategy), load, seed: SEED, workers });
 }
 
 /** Measured before, by strategy and name of the workload. */
