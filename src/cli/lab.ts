@@ -1,15 +1,24 @@
 /** `flowpin lab`: the same clients under different balancing behaviours, with numbers and pictures. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
-import { labServices } from '../lab/compare/cluster.js';
+import { loadFiles } from '../control/sources/file.js';
+import { remarkText } from '../control/sources/origin.js';
+import { PcapError, readRecording } from '../device/pcap-file.js';
+import { labServices, type Services, servicesOf } from '../lab/compare/cluster.js';
 import { type Comparison, type ComparisonOptions, compareInMemory } from '../lab/compare/compare.js';
-import { fittingWorkloads, loadOf } from '../lab/compare/load.js';
+import { fittingWorkloads, type Load, loadOf } from '../lab/compare/load.js';
 import { comparisonText } from '../lab/compare/report-table.js';
 import { LAB_ENDPOINTS, labWorkloads } from '../lab/compare/scenarios.js';
 import { STRATEGIES } from '../lab/compare/strategies.js';
+import { loadOfTrace, servicesOfTrace, type Trace, traceOf } from '../lab/compare/trace.js';
+import { loadWorkloadFile } from '../lab/compare/workload-file.js';
 import { EXIT, Failure } from '../shared/failure.js';
 
 interface Options {
+  readonly filename?: string[];
+  readonly service?: string;
+  readonly workload?: string;
+  readonly trace?: string;
   readonly quick?: true;
   readonly seed: number;
   readonly workers: number;
@@ -26,6 +35,14 @@ export function labCommand(): Command {
       'compare balancing behaviours on the same clients: what breaks, what moves, who gets how much; no root',
     )
     .option('--quick', 'fewer clients, under a minute')
+    .option(
+      '-f, --filename <path>',
+      'your Services: manifests, a file or a directory; may be repeated (default: one Service with ten endpoints)',
+      (value: string, earlier: string[] | undefined) => [...(earlier ?? []), value],
+    )
+    .option('--service <namespace/name>', 'which of them (default: the first with endpoints)')
+    .option('--workload <file>', "your clients and events instead of the lab's own, see docs/LAB.md")
+    .option('--trace <file>', 'replay a recording, pcap or pcapng, under every behaviour')
     .option('--seed <number>', 'the same seed gives the same report', wholeNumber(0, 2 ** 31 - 1), 1)
     .option(
       '--workers <number>',
@@ -41,7 +58,9 @@ export function labCommand(): Command {
       `
 Examples:
   $ flowpin lab --quick
-  $ flowpin lab --html lab.html`,
+  $ flowpin lab --html lab.html
+  $ flowpin lab -f services.yaml --service shop/cart --workload monday.yaml
+  $ flowpin lab -f services.yaml --trace monday.pcap`,
     );
 }
 
@@ -64,17 +83,65 @@ async function writeHtml(file: string, comparison: Comparison): Promise<void> {
   }
 }
 
-function comparisonOf({ quick, seed, workers }: Options): ComparisonOptions {
-  const services = labServices(LAB_ENDPOINTS);
-  const workloads = fittingWorkloads(labWorkloads(quick ? 1 : FULL_SCALE), services);
-  return {
-    services,
-    loads: workloads.map((workload) => loadOf(workload, services, seed)),
-    strategies: STRATEGIES,
-    seed,
-    workers,
-    proofs: quick ? { flows: 2000, draws: 50 } : { flows: 10_000, draws: 500 },
-  };
+/** With input of the user's own only that is compared; the proofs are about the lab's own. */
+function comparisonOf(options: Options): ComparisonOptions {
+  const { quick, seed, workers, workload, trace: traceFile } = options;
+  const trace = traceFile === undefined ? null : readTrace(traceFile);
+  const services = servicesFor(options, trace);
+  const loads: Load[] = [];
+  if (workload !== undefined) {
+    for (const given of loadWorkloadFile(workload, services.endpoints.length)) {
+      const missing = given.clients.find(({ protocol }) => services.targets[protocol] === null);
+      if (missing !== undefined) {
+        throw new Failure(
+          EXIT.USAGE,
+          `workload ${given.name} has ${missing.protocol} clients, and ${services.service} has no ${missing.protocol} port: name another with --service`,
+        );
+      }
+      loads.push(loadOf(given, services, seed));
+    }
+  }
+  if (trace !== null) loads.push(replayed(traceFile ?? '', trace, services));
+  const isOwn = workload === undefined && trace === null;
+  if (isOwn) {
+    const workloads = fittingWorkloads(labWorkloads(quick ? 1 : FULL_SCALE), services);
+    loads.push(...workloads.map((given) => loadOf(given, services, seed)));
+  }
+  const proofs = quick ? { flows: 2000, draws: 50 } : { flows: 10_000, draws: 500 };
+  return { services, loads, strategies: STRATEGIES, seed, workers, proofs: isOwn ? proofs : null };
+}
+
+function servicesFor({ filename, service }: Options, trace: Trace | null): Services {
+  if (filename === undefined) {
+    if (service !== undefined) throw new Failure(EXIT.USAGE, '--service names one of the Services of -f');
+    if (trace === null) return labServices(LAB_ENDPOINTS);
+    const found = servicesOfTrace(trace, LAB_ENDPOINTS);
+    if (found === null) throw new Failure(EXIT.USAGE, 'the recording holds no TCP or UDP packet over IPv4');
+    return found;
+  }
+  const { objects, setAside } = loadFiles(filename);
+  for (const remark of setAside) console.error(`flowpin: set aside: ${remarkText(remark)}`);
+  const services = servicesOf(objects, service ?? null);
+  if (typeof services === 'string') throw new Failure(EXIT.USAGE, `${filename.join(', ')}: ${services}`);
+  return services;
+}
+
+function readTrace(file: string): Trace {
+  try {
+    return traceOf(readRecording(readFileSync(file)));
+  } catch (error) {
+    const why = error instanceof PcapError ? 'is' : 'cannot be read:';
+    throw new Failure(EXIT.USAGE, `--trace ${file} ${why} ${(error as Error).message}`);
+  }
+}
+
+function replayed(file: string, trace: Trace, services: Services): Load {
+  const load = loadOfTrace(`trace ${file}`, trace, services);
+  if (load !== null) return load;
+  const ports = services.ports
+    .map(({ protocol, address, port }) => `${address}:${port}/${protocol}`)
+    .join(', ');
+  throw new Failure(EXIT.USAGE, `no packet of ${file} goes to ${ports}: name another Service with --service`);
 }
 
 /** One line that is written over, on a terminal; nothing otherwise. */

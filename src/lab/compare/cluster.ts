@@ -34,6 +34,8 @@ export interface Services {
   readonly objects: readonly KubeObject[];
   /** "namespace/name" of the Service whose endpoints events change. */
   readonly service: string;
+  readonly ports: readonly Target[];
+  /** The first port of each protocol. */
   readonly targets: { readonly TCP: Target | null; readonly UDP: Target | null };
   /** Addresses of its endpoints, in the table's order. */
   readonly endpoints: readonly string[];
@@ -43,18 +45,31 @@ export interface Services {
 const AFFINITY_SEC = 10_800;
 
 /** A Service of the lab's own with `count` endpoints, a TCP and a UDP port. */
-export function labServices(count: number): Services {
+export const labServices = (count: number): Services =>
+  madeServices(count, '10.96.0.10', [
+    { protocol: 'TCP', port: 80 },
+    { protocol: 'UDP', port: 53 },
+  ]);
+
+/** A Service of this address and these ports. */
+export function madeServices(
+  count: number,
+  clusterIP: string,
+  given: readonly Pick<Target, 'protocol' | 'port'>[],
+): Services {
   const addresses = Array.from({ length: count }, (_, i) => `10.244.${i >> 7}.${2 + (i & 127)}`);
-  const ports = [
-    { name: 'tcp', protocol: 'TCP', port: 80, targetPort: 8080 },
-    { name: 'udp', protocol: 'UDP', port: 53, targetPort: 5353 },
-  ];
+  const ports = given.map(({ protocol, port }) => ({
+    name: protocol.toLowerCase(),
+    protocol,
+    port,
+    targetPort: 8000 + (port % 1000),
+  }));
   const objects = [
     {
       apiVersion: 'v1',
       kind: 'Service',
       metadata: { name: 'lab', namespace: 'default' },
-      spec: { clusterIP: '10.96.0.10', ports },
+      spec: { clusterIP, ports },
     },
     {
       apiVersion: 'discovery.k8s.io/v1',
@@ -70,10 +85,12 @@ export function labServices(count: number): Services {
     },
   ];
   const origin = new Origin('lab', () => 1);
-  return servicesOf(
+  const made = servicesOf(
     objects.flatMap((object) => readObject(object, origin).object ?? []),
     null,
-  ) as Services;
+  );
+  if (typeof made === 'string') throw new Error(`${clusterIP} is not the address of a Service: ${made}`);
+  return made;
 }
 
 /**
@@ -99,15 +116,22 @@ export function servicesOf(objects: readonly KubeObject[], wanted: string | null
   }
   const service = nameText(first.name);
   const ports = usable.filter(({ servicePort }) => nameText(servicePort.name) === service);
-  const target = (protocol: 'TCP' | 'UDP'): Target | null => {
-    const port = ports.find(({ servicePort }) => servicePort.protocol === protocol)?.servicePort;
-    if (port === undefined) return null;
-    return { name: servicePortNameText(port.name), protocol, address: port.clusterIP, port: port.port };
-  };
+  const targets = ports.map(({ servicePort: { name, protocol, clusterIP, port } }): Target => {
+    return {
+      name: servicePortNameText(name),
+      protocol: protocol as Target['protocol'],
+      address: clusterIP,
+      port,
+    };
+  });
   return {
     objects,
     service,
-    targets: { TCP: target('TCP'), UDP: target('UDP') },
+    ports: targets,
+    targets: {
+      TCP: targets.find(({ protocol }) => protocol === 'TCP') ?? null,
+      UDP: targets.find(({ protocol }) => protocol === 'UDP') ?? null,
+    },
     endpoints: [...new Set(ports.flatMap(({ endpoints }) => (endpoints.cluster ?? []).map(({ ip }) => ip)))],
   };
 }

@@ -42,7 +42,8 @@ export async function comparisonHtml(comparison: Comparison): Promise<string> {
       ),
     );
   }
-  sections.push(section('Statistics', '', `<p>${escaped(falseAlarmsSentence(comparison))}</p>`));
+  if (comparison.falseAlarms.tests > 0)
+    sections.push(section('Statistics', '', `<p>${escaped(falseAlarmsSentence(comparison))}</p>`));
   return page(comparison, sections);
 }
 

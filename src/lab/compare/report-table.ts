@@ -16,7 +16,7 @@ export function comparisonText(comparison: Comparison): string {
     ...scenarios.map(scenarioText),
     ...(closedForms.length === 0 ? [] : [closedFormsText(closedForms)]),
     ...(cascade === null ? [] : [cascadeText(cascade)]),
-    falseAlarmsText(comparison),
+    ...(comparison.falseAlarms.tests === 0 ? [] : [falseAlarmsText(comparison)]),
   ];
   return `${parts.join('\n\n')}\n`;
 }
