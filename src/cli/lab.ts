@@ -1,17 +1,20 @@
 /** `flowpin lab`: the same clients under different balancing behaviours, with numbers and pictures. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { loadFiles } from '../control/sources/file.js';
 import { remarkText } from '../control/sources/origin.js';
 import { PcapError, readRecording } from '../device/pcap-file.js';
 import { labServices, type Services, servicesOf } from '../lab/compare/cluster.js';
 import { type Comparison, type ComparisonOptions, compareInMemory } from '../lab/compare/compare.js';
 import { fittingWorkloads, type Load, loadOf } from '../lab/compare/load.js';
+import { compareReal } from '../lab/compare/real.js';
+import { agreementsText } from '../lab/compare/report-real.js';
 import { comparisonText } from '../lab/compare/report-table.js';
-import { LAB_ENDPOINTS, labWorkloads } from '../lab/compare/scenarios.js';
+import { LAB_ENDPOINTS, labWorkloads, realWorkloads } from '../lab/compare/scenarios.js';
 import { STRATEGIES } from '../lab/compare/strategies.js';
 import { loadOfTrace, servicesOfTrace, type Trace, traceOf } from '../lab/compare/trace.js';
 import { loadWorkloadFile } from '../lab/compare/workload-file.js';
+import { enterSandbox, sandboxUnavailable } from '../lab/sandbox.js';
 import { EXIT, Failure } from '../shared/failure.js';
 
 interface Options {
@@ -19,6 +22,7 @@ interface Options {
   readonly service?: string;
   readonly workload?: string;
   readonly trace?: string;
+  readonly real?: true;
   readonly quick?: true;
   readonly seed: number;
   readonly workers: number;
@@ -43,6 +47,12 @@ export function labCommand(): Command {
     .option('--service <namespace/name>', 'which of them (default: the first with endpoints)')
     .option('--workload <file>', "your clients and events instead of the lab's own, see docs/LAB.md")
     .option('--trace <file>', 'replay a recording, pcap or pcapng, under every behaviour')
+    .addOption(
+      new Option(
+        '--real',
+        'on real sockets through flowpin up, in network namespaces, beside the same in memory; minutes',
+      ).conflicts(['filename', 'service', 'workload', 'trace', 'html']),
+    )
     .option('--seed <number>', 'the same seed gives the same report', wholeNumber(0, 2 ** 31 - 1), 1)
     .option(
       '--workers <number>',
@@ -60,16 +70,30 @@ Examples:
   $ flowpin lab --quick
   $ flowpin lab --html lab.html
   $ flowpin lab -f services.yaml --service shop/cart --workload monday.yaml
-  $ flowpin lab -f services.yaml --trace monday.pcap`,
+  $ flowpin lab -f services.yaml --trace monday.pcap
+  $ sudo flowpin lab --real --quick`,
     );
 }
 
 async function lab(options: Options): Promise<void> {
+  if (options.real) return await labReal(options);
   const comparison = compareInMemory(comparisonOf(options), progressTo(process.stderr));
   process.stdout.write(
     options.json ? `${JSON.stringify(comparison, null, 2)}\n` : comparisonText(comparison),
   );
   if (options.html !== undefined) await writeHtml(options.html, comparison);
+}
+
+/** Ends the process: 0 when both engines agree, 1 when they do not, 3 where no namespaces can be made. */
+async function labReal({ quick, seed, json }: Options): Promise<void> {
+  const why = sandboxUnavailable();
+  if (why !== null) throw new Failure(EXIT.PRIVILEGE, `real traffic cannot be sent here: ${why}`);
+  await enterSandbox();
+  const strategies = STRATEGIES.filter(({ pinned }) => pinned);
+  const options = { workloads: realWorkloads(quick === true), strategies, seed };
+  const agreements = await compareReal(options, progressTo(process.stderr));
+  process.stdout.write(json ? `${JSON.stringify(agreements, null, 2)}\n` : agreementsText(agreements));
+  process.exit(agreements.every(({ agrees }) => agrees) ? EXIT.OK : EXIT.NO);
 }
 
 async function writeHtml(file: string, comparison: Comparison): Promise<void> {

@@ -73,8 +73,7 @@ function logGammaOfHalves(degrees: number): number {
  * after the other is given its share of what the others have left.
  */
 export function fairMaximumChance(total: number, n: number, most: number): number {
-  const logFactorial = [0];
-  for (let i = 1; i <= total; i++) logFactorial.push(logFactorial[i - 1] + Math.log(i));
+  const logFactorial = logFactorials(total);
   // below[t]: probability that t choices among the first i outcomes give none of them `most`.
   let below = Array.from({ length: total + 1 }, (_, t): number => (t < most ? 1 : 0));
   for (let i = 2; i <= n; i++) {
@@ -94,4 +93,30 @@ export function fairMaximumChance(total: number, n: number, most: number): numbe
     });
   }
   return Math.max(0, 1 - below[total]);
+}
+
+/**
+ * Fisher's exact test, two-sided: how probable is a table of two rows and two columns with these margins that is no likelier
+ * than this one, when the rows do not differ.
+ */
+export function fisherExact(a: number, b: number, c: number, d: number): number {
+  const logFactorial = logFactorials(a + b + c + d);
+  const [row, column, all] = [a + b, a + c, a + b + c + d];
+  const logChoose = (n: number, k: number): number => logFactorial[n] - logFactorial[k] - logFactorial[n - k];
+  const probability = (x: number): number =>
+    Math.exp(logChoose(row, x) + logChoose(all - row, column - x) - logChoose(all, column));
+  const here = probability(a);
+  let sum = 0;
+  for (let x = Math.max(0, column - (all - row)); x <= Math.min(row, column); x++) {
+    const other = probability(x);
+    if (other <= here * (1 + 1e-9)) sum += other; // equals that rounding has set apart count as equal
+  }
+  return Math.min(1, sum);
+}
+
+/** log n! for n from 0 to `most`. */
+function logFactorials(most: number): number[] {
+  const logs = [0];
+  for (let n = 1; n <= most; n++) logs.push(logs[n - 1] + Math.log(n));
+  return logs;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Test, t } from 'tap';
-import { chiSquare, chiSquareSurvival, fairMaximumChance } from '../../src/lab/statistics.js';
+import { chiSquare, chiSquareSurvival, fairMaximumChance, fisherExact } from '../../src/lab/statistics.js';
 
 /** Whether two numbers agree to `digits` significant digits. */
 const agree = (a: number, b: number, digits: number): boolean =>
@@ -112,4 +112,14 @@ t.test('the chance that somebody gets many of a few, against counting every case
       t.ok(Math.abs(chance - hits / n ** total) < 1e-12, `${most} of ${total} among ${n}: ${chance}`);
     }
   }
+});
+
+t.test("Fisher's exact test", async (t) => {
+  // Fisher, The Design of Experiments (1935): the lady tasting tea, three of four cups right on either side.
+  t.ok(Math.abs(fisherExact(3, 1, 1, 3) - 34 / 70) < 1e-12);
+  t.ok(Math.abs(fisherExact(4, 0, 0, 4) - 2 / 70) < 1e-12);
+  t.equal(fisherExact(0, 300, 0, 300), 1, 'nothing went wrong in either');
+  t.ok(Math.abs(fisherExact(5, 295, 5, 295) - 1) < 1e-9);
+  t.ok(fisherExact(0, 300, 30, 270) < 1e-6);
+  t.ok(Math.abs(fisherExact(2, 10, 7, 3) - fisherExact(7, 3, 2, 10)) < 1e-12, 'the rows may be exchanged');
 });

@@ -45,45 +45,63 @@ export interface Services {
 const AFFINITY_SEC = 10_800;
 
 /** A Service of the lab's own with `count` endpoints, a TCP and a UDP port. */
-export const labServices = (count: number): Services =>
-  madeServices(count, '10.96.0.10', [
-    { protocol: 'TCP', port: 80 },
-    { protocol: 'UDP', port: 53 },
-  ]);
+export const labServices = (count: number): Services => madeServices(count, LAB_ADDRESS, LAB_PORTS);
 
-/** A Service of this address and these ports. */
-export function madeServices(
-  count: number,
+export const LAB_ADDRESS = '10.96.0.10';
+export const LAB_PORTS = [
+  { protocol: 'TCP', port: 80 },
+  { protocol: 'UDP', port: 53 },
+] as const;
+
+/** One in each /24, so that every one can be a host behind a link of its own. */
+export const endpointAddresses = (count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `10.244.${i}.2`);
+
+/** Where endpoints listen for a port of their Service. */
+export const targetPortOf = (port: number): number => 8000 + (port % 1000);
+
+/** A Service and its endpoints as Kubernetes objects. @param settings what its metadata and spec have besides */
+export function serviceManifests(
+  addresses: readonly string[],
   clusterIP: string,
   given: readonly Pick<Target, 'protocol' | 'port'>[],
-): Services {
-  const addresses = Array.from({ length: count }, (_, i) => `10.244.${i >> 7}.${2 + (i & 127)}`);
+  settings: {
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly sessionAffinity?: 'ClientIP';
+  } = {},
+): object[] {
+  const { annotations = {}, sessionAffinity = 'None' } = settings;
   const ports = given.map(({ protocol, port }) => ({
     name: protocol.toLowerCase(),
     protocol,
     port,
-    targetPort: 8000 + (port % 1000),
+    targetPort: targetPortOf(port),
   }));
-  const objects = [
+  return [
     {
       apiVersion: 'v1',
       kind: 'Service',
-      metadata: { name: 'lab', namespace: 'default' },
-      spec: { clusterIP, ports },
+      metadata: { name: 'lab', namespace: 'default', annotations },
+      spec: { clusterIP, sessionAffinity, ports },
     },
     {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
-      metadata: {
-        name: 'lab-1',
-        namespace: 'default',
-        labels: { 'kubernetes.io/service-name': 'lab' },
-      },
+      metadata: { name: 'lab-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'lab' } },
       addressType: 'IPv4',
       ports: ports.map(({ name, protocol, targetPort }) => ({ name, protocol, port: targetPort })),
       endpoints: addresses.map((address) => ({ addresses: [address], conditions: { ready: true } })),
     },
   ];
+}
+
+/** A Service of this address and these ports. */
+export function madeServices(
+  count: number,
+  clusterIP: string,
+  ports: readonly Pick<Target, 'protocol' | 'port'>[],
+): Services {
+  const objects = serviceManifests(endpointAddresses(count), clusterIP, ports);
   const origin = new Origin('lab', () => 1);
   const made = servicesOf(
     objects.flatMap((object) => readObject(object, origin).object ?? []),

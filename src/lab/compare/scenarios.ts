@@ -140,3 +140,39 @@ function happenings(): [string, string, LabEvent[]][] {
     ['worker killed', 'a worker of the data plane is killed and started again', at('worker-killed')],
   ];
 }
+
+/** What is run on real sockets too: seconds of it, since their clock cannot be hurried. */
+export function realWorkloads(quick: boolean): Workload[] {
+  const short: ClientGroup = {
+    ...GROUP_DEFAULTS,
+    protocol: 'TCP',
+    connections: quick ? 300 : 1000,
+    addresses: 100,
+    beginMs: [0, quick ? 3000 : 8000],
+  };
+  const kept: ClientGroup = { ...short, connections: 20, addresses: 20, beginMs: [0, 500], requests: 25 };
+  const dns: ClientGroup = { ...short, protocol: 'UDP', connections: 100, addresses: 50, together: 2 };
+  const event = (event: EventName): LabEvent => ({
+    ...EVENT_DEFAULTS,
+    ...{ event, atMs: 1500, endpoint: 2, noticedAfterMs: 1500 },
+  });
+  const durationMs = short.beginMs[1] + 12_000;
+  const workload = (name: string, what: string, clients: ClientGroup[], events: LabEvent[]): Workload => ({
+    ...{ name, what, durationMs, clients, events },
+  });
+  return [
+    workload('short connections', 'one request each, and pairs of datagrams', [short, dns], []),
+    workload(
+      'endpoint removed',
+      'one is taken out while connections live on',
+      [short, kept],
+      [event('endpoint-removed')],
+    ),
+    workload(
+      'endpoint crashed',
+      'one falls silent and is taken out 1.5 s later',
+      [short, kept],
+      [event('endpoint-crashed')],
+    ),
+  ];
+}
