@@ -85,6 +85,7 @@ async function publishTimes(table: SharedArrayBuffer, rounds: number): Promise<n
       seed: 1,
       snatPools: [noPool, noPool],
       timeouts: timeoutsOf('linux'),
+      coalesce: 0,
     }),
     onRestart: (_, failure) => {
       throw failure;

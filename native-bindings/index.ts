@@ -20,6 +20,7 @@ interface Addon {
     descriptor: number,
     slab: ArrayBuffer,
     lengths: Int32Array,
+    chain: Int32Array,
     slotBytes: number,
     frameAt: number,
   ): BoundSlab;
@@ -29,6 +30,10 @@ interface Addon {
   wake(descriptor: number): number;
   waitReadable(bound: BoundSlab, wake: number, timeoutMs: number): number;
   mapFile(path: string, bytes: number): ArrayBuffer | number;
+  createSet(keyBytes: number, most: number): number;
+  addToSet(set: number, key: Int32Array): number;
+  removeFromSet(set: number, key: Int32Array): number;
+  steerQueues(queue: number, program: Int32Array): number;
   readonly TUN_F_CSUM: number;
   readonly TUN_F_TSO4: number;
   readonly TUN_F_TSO6: number;
@@ -88,16 +93,19 @@ export const closeDescriptor = (descriptor: number): number => addon.closeDescri
 
 /**
  * Ties a queue to packet memory: `lengths.length` slots of `slotBytes` each, a frame (virtio-net header and
- * packet) beginning `frameAt` bytes into its slot. The slab must be exactly as long as its slots.
+ * packet) beginning `frameAt` bytes into its slot. The slab must be exactly as long as its slots. `chain` has three numbers a
+ * slot, for `writeBatch`: the next slot of the same packet + 1 (0: none), and where in its frame the part to be written
+ * begins and how long that is, which count for all but a packet's first slot.
  * @throws TypeError when the shapes do not fit.
  */
 export const bindSlab = (
   descriptor: number,
   slab: ArrayBuffer,
   lengths: Int32Array,
+  chain: Int32Array,
   slotBytes: number,
   frameAt: number,
-): BoundSlab => addon.bindSlab(descriptor, slab, lengths, slotBytes, frameAt);
+): BoundSlab => addon.bindSlab(descriptor, slab, lengths, chain, slotBytes, frameAt);
 
 /**
  * Reads the packets that wait, up to one a slot, and never blocks. `lengths[i]` becomes the bytes of frame i.
@@ -106,8 +114,8 @@ export const bindSlab = (
 export const readBatch = (bound: BoundSlab): number => addon.readBatch(bound);
 
 /**
- * Writes the first `count` slots in order, skipping those whose length is 0 or less. A frame that the kernel
- * refuses gets its negative errno into `lengths`; the others go on.
+ * Writes the first `count` slots in order, each with what is chained to it, skipping those whose length is 0 or less. A frame
+ * that the kernel refuses gets its negative errno into `lengths`; the others go on.
  * @returns how many frames were written, or a negative errno for wrong use.
  */
 export const writeBatch = (bound: BoundSlab, count: number): number => addon.writeBatch(bound, count);
@@ -132,6 +140,27 @@ export const waitReadable = (bound: BoundSlab, wakeDescriptor: number, timeoutMs
  * @returns the memory, or a negative errno: ENOSPC when the file system is full, ELOOP for a symbolic link.
  */
 export const mapFile = (path: string, bytes: number): ArrayBuffer | number => addon.mapFile(path, bytes);
+
+/**
+ * Makes a set in the kernel for a steering program to look up (a BPF hash map).
+ * @param keyBytes length of its members @param most members at once
+ * @returns its descriptor, or a negative errno: EPERM without CAP_BPF or CAP_SYS_ADMIN outside of user namespaces.
+ */
+export const createSet = (keyBytes: number, most: number): number => addon.createSet(keyBytes, most);
+
+/** @param key as long as the set's members @returns 0 or a negative errno: E2BIG when the set is full */
+export const addToSet = (set: number, key: Int32Array): number => addon.addToSet(set, key);
+
+/** @param key as long as the set's members @returns 0 or a negative errno: ENOENT when it was not in */
+export const removeFromSet = (set: number, key: Int32Array): number => addon.removeFromSet(set, key);
+
+/**
+ * Loads a program and has it choose the queue of every packet that the kernel sends into the device: its result modulo the
+ * number of queues.
+ * @param queue a queue of the device @param program BPF instructions, two words each, of type SOCKET_FILTER
+ * @returns 0, or a negative errno: EPERM as for `createSet`, EACCES or EINVAL when the kernel's verifier refuses it.
+ */
+export const steerQueues = (queue: number, program: Int32Array): number => addon.steerQueues(queue, program);
 
 /** The name of a negative errno, e.g. "EPERM". */
 export const errnoName = (result: number): string => getSystemErrorName(result);

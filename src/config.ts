@@ -1,6 +1,7 @@
 /** What a running proxy is told: one frozen value, made from the command line and a configuration file, and checked once. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { WORKERS_MAX } from './conntrack/owner.js';
 import { type TimeoutName, timeoutsOf } from './conntrack/timeouts.js';
 import type { ConntrackSettings, Settings } from './control/config/settings.js';
 import type { SnatPool } from './host/snat-pool.js';
@@ -14,6 +15,10 @@ export interface ProxyConfig {
   /** One of each family, IPv4 first. */
   readonly snatPools: readonly SnatPool[];
   readonly stateDir: string;
+  /** Dataplane workers, each with its queue of the device. */
+  readonly workers: number;
+  /** Super-packets and unfinished checksums, in and out. */
+  readonly offload: boolean;
   /** Of every random choice; the same seed and packets give the same bytes. */
   readonly seed: number;
   readonly settings: Settings;
@@ -23,6 +28,9 @@ export const DEFAULT_TUN = 'flowpin0';
 /** RFC 2544: benchmarking, used nowhere in earnest; and the same digits as a unique local address (RFC 4193). */
 export const DEFAULT_SNAT_POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'] as const;
 export const defaultStateDir = (tun: string): string => join('/run/flowpin', tun);
+
+/** One worker a core. The kernel would give out 256 queues (MAX_TAP_QUEUES). */
+export const defaultWorkers = (): number => Math.min(WORKERS_MAX, availableParallelism());
 
 /** Flows of one family: twice kube-proxy's floor for nf_conntrack_max (conntrack.min, 131,072). */
 export const FLOW_CAPACITY = 1 << 18;

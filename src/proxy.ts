@@ -2,49 +2,38 @@
  * The running proxy: sources -> model -> compile -> publish -> workers, and the host around them. The one file
  * that knows all folders.
  */
-import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { flowCapacityOf, flowTimeoutsOf, type ProxyConfig } from './config.js';
-import { FLOW_FILE, flowFileProblem } from './conntrack/flow-table.js';
+import { flowCapacityOf, type ProxyConfig } from './config.js';
 import { compile } from './control/compile/compile.js';
 import type { Plan } from './control/compile/plan.js';
-import { Registry, type RegistryNames } from './control/compile/registry.js';
+import { type EndpointName, Registry, type RegistryNames } from './control/compile/registry.js';
 import { proxyOptionsOf } from './control/config/settings.js';
 import { ControlPlane, type Reading } from './control/control-plane.js';
 import type { ProxyOptions } from './control/model/proxy-options.js';
-import { Publisher } from './control/publish/publisher.js';
 import type { SetAside } from './control/sources/file.js';
 import { watchPaths } from './control/sources/watch.js';
 import { SyncRunner } from './control/sync-runner.js';
-import { Supervisor } from './dataplane/supervisor.js';
-import type { PoolWords } from './dataplane/worker.js';
 import { AppliedChanges } from './host/applied-changes.js';
 import type { Change } from './host/change.js';
 import { type HostFacts, localAddresses, localLinks, primaryAddress, readHostFacts } from './host/facts.js';
 import { planHost } from './host/plan.js';
 import { requireNetAdmin } from './host/privilege.js';
 import { StateDir } from './host/state-dir.js';
-import { closeTunQueues, openTunQueues, type TunQueues } from './host/tun-queues.js';
+import { type Steering, steeredAddresses } from './host/steering.js';
 import { FlowTableWatch } from './observe/flow-table-watch.js';
 import { ProxyHealth, serveHealthz } from './observe/health.js';
 import { ServiceHealthServers } from './observe/health-services.js';
 import type { Listener } from './observe/http-listener.js';
+import { type RunningDataplane, startDataplane } from './running-dataplane.js';
 import { monotonicMs } from './shared/clock.js';
 import { EXIT, Failure } from './shared/failure.js';
-import { ENDPOINT_ROWS } from './table/counters.js';
-import { signalsFor } from './table/signals.js';
 import { cidrContains } from './wire/address.js';
-import { FAMILY } from './wire/family.js';
+import { FAMILIES } from './wire/family.js';
 
-/** One queue and one shard, until the steering program can tell queues apart (see docs/PARITY.md). */
-const WORKERS = 1;
-const START_TIMEOUT_MS = 10_000;
 /** A worker is woken for a new table; in the middle of a batch it comes to it within microseconds. */
 const PUBLISH_TIMEOUT_MS = 2000;
-const AFFINITY_CAPACITY = 1 << 16;
 /** Service ports that take turns on their own; more share the last row. */
 const TURN_ROWS = 1 << 16;
-const FAMILIES = [FAMILY.V4, FAMILY.V6] as const;
 
 /** What is told to the operator while the proxy runs. */
 export interface ProxyEvents {
@@ -114,8 +103,9 @@ function report({ newlySetAside, newlyKept }: Reading, events: ProxyEvents): voi
 }
 
 export interface RunningProxy {
-  readonly workers: number;
   readonly offloads: string;
+  /** Who takes packets to their worker: "ebpf", "automq" (the kernel as it does by itself), or "none" for one worker. */
+  readonly steering: string;
   /** Rejected when the dataplane fails for good; resolves after `stop`. */
   readonly ended: Promise<void>;
   /** Looks at the files at once. */
@@ -134,30 +124,38 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
   const { settings } = config;
   const state = new StateDir(config.stateDir);
   const leftovers = state.open();
-  if (leftovers.length > 0)
-    events.warning('took back what an earlier flowpin left behind when it was killed');
-  const flowCapacity = flowCapacityOf(settings.conntrack, WORKERS);
-  setAsideForeignFlows(state, flowCapacity, events);
-
-  // After the leftovers are gone, and before the first change: what is put back is what is found now.
-  const facts = readHostFacts(config.tun);
+  // What is put back is what was found before the first change.
+  const facts = leftovers?.facts ?? readHostFacts(config.tun);
   warnWithoutIPv6(services.plan, facts, events);
   const turns = new Int32Array(new SharedArrayBuffer(TURN_ROWS * 4));
-  const registry = new Registry(turns, config.seed, earlierNames(state));
+  const registry = new Registry(
+    turns,
+    config.seed,
+    earlierNames(state, (message) => events.warning(message)),
+  );
   const changes = planHost(config, services.plan, services.options, facts);
-  const host = new AppliedChanges(state);
+  const host = new AppliedChanges({
+    write: (made) => state.writeJournal(made, facts),
+    remove: () => state.remove(),
+  });
+  if (leftovers !== null) {
+    events.warning('going on where an earlier flowpin was killed');
+    host.resume(leftovers.changes);
+  }
   for (const problem of host.add(changes).problems) events.warning(problem);
   const health = new ProxyHealth(2 * settings.syncPeriodMs);
   const serviceHealth = new ServiceHealthServers(health);
-  let dataplane: Dataplane | undefined;
+  let dataplane: RunningDataplane | undefined;
   let healthz: Listener | undefined;
   try {
     const table = compileNow(services.plan, services.options, registry);
     writeNames(state, registry);
-    dataplane = await startDataplane(config, state, table, { flowCapacity, turns }, events);
+    const addresses = steeredAddresses(services.plan.ports, services.options.nodeIPs);
+    const warn = (message: string): void => events.warning(message);
+    dataplane = await startDataplane({ config, state, table, turns, addresses, warn });
     healthz = await startHealthz(config, health, events);
   } catch (error) {
-    if (dataplane !== undefined) await stopDataplane(dataplane);
+    await dataplane?.stop();
     for (const problem of host.undo()) events.warning(problem);
     throw error instanceof Failure
       ? error
@@ -171,16 +169,16 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
     host,
     health,
     serviceHealth,
-    publisher: dataplane.publisher,
+    dataplane,
     events,
   });
   await sync.serveHealth(services.plan, services.options);
   const flowTables = new FlowTableWatch({
-    workers: Array.from({ length: WORKERS }, (_, worker) => ({
+    workers: Array.from({ length: config.workers }, (_, worker) => ({
       countersPath: state.countersPath(worker),
       flowsPaths: FAMILIES.map((family) => state.flowsPath(worker, family)),
     })),
-    capacity: flowCapacity,
+    capacity: flowCapacityOf(settings.conntrack, config.workers),
     warn: (message) => events.warning(message),
     nowMs: monotonicMs,
   });
@@ -200,8 +198,8 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
   runner.request(); // what changed between the first reading and the watch
   const started = dataplane;
   return {
-    workers: WORKERS,
     offloads: dataplane.queues.offloads,
+    steering: steeringText(config.workers, dataplane.steering),
     ended: dataplane.ended,
     reload,
     async stop() {
@@ -209,7 +207,7 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
       flowTables.close();
       await runner.stop();
       await Promise.all([healthz?.close(), serviceHealth.close()]);
-      await stopDataplane(started);
+      await started.stop();
       return host.undo();
     },
   };
@@ -224,7 +222,7 @@ interface SyncParts {
   readonly host: AppliedChanges;
   readonly health: ProxyHealth;
   readonly serviceHealth: ServiceHealthServers;
-  readonly publisher: Publisher;
+  readonly dataplane: RunningDataplane;
   readonly events: ProxyEvents;
 }
 
@@ -243,7 +241,8 @@ class Syncer {
    * table, to all workers at once; then the routes of what is gone.
    */
   async run(runner: SyncRunner): Promise<void> {
-    const { services, state, facts, registry, host, publisher, health, events } = this.parts;
+    const { services, state, facts, registry, host, health, events } = this.parts;
+    const { publisher, steering } = this.parts.dataplane;
     const startMs = performance.now();
     const reading = services.read();
     report(reading, events);
@@ -255,6 +254,8 @@ class Syncer {
     const repaired = reading.changed ? 0 : host.repair();
     if (repaired > 0) events.warning(`put back ${repaired} routes and rules that somebody had taken away`);
     const added = host.add(wanted);
+    const addresses = steeredAddresses(plan.ports, options.nodeIPs);
+    steering.add(addresses);
     const table = compileNow(plan, options, registry);
     writeNames(state, registry);
     const isNew = !sameBytes(table, publisher.table);
@@ -263,6 +264,7 @@ class Syncer {
       await publisher.seen(PUBLISH_TIMEOUT_MS);
     }
     const removed = host.removeOthers(wanted);
+    steering.removeOthers(addresses);
     const problems = [...added.problems, ...removed.problems, ...(await this.serveHealth(plan, options))];
     this.tell(problems);
     health.updated();
@@ -293,80 +295,14 @@ class Syncer {
   }
 }
 
+const steeringText = (workers: number, { problem }: Steering): string =>
+  workers === 1 ? 'none' : problem === null ? 'ebpf' : 'automq';
+
 const compileNow = (plan: Plan, options: ProxyOptions, registry: Registry): SharedArrayBuffer =>
   compile(plan, options, registry, Math.floor(monotonicMs() / 1000));
 
 const sameBytes = (a: SharedArrayBuffer, b: SharedArrayBuffer): boolean =>
   Buffer.from(a).equals(Buffer.from(b));
-
-interface Dataplane {
-  readonly queues: TunQueues;
-  readonly supervisor: Supervisor;
-  readonly publisher: Publisher;
-  readonly ended: Promise<void>;
-}
-
-async function startDataplane(
-  config: ProxyConfig,
-  state: StateDir,
-  table: SharedArrayBuffer,
-  { flowCapacity, turns }: { flowCapacity: number; turns: Int32Array },
-  events: ProxyEvents,
-): Promise<Dataplane> {
-  const queues = openTunQueues(config.tun, WORKERS);
-  const signals = signalsFor(WORKERS);
-  const publisher = new Publisher(signals, table, () => supervisor.wake());
-  const perEndpoint = (): Int32Array => new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));
-  const active = perEndpoint();
-  const penalties = perEndpoint();
-  const supervisor: Supervisor = new Supervisor({
-    workers: WORKERS,
-    signals,
-    startupOf: (worker) => ({
-      worker,
-      descriptor: queues.descriptors[worker] ?? -1,
-      signals,
-      ...publisher.connect(worker),
-      flowsPaths: FAMILIES.map((family) => state.flowsPath(worker, family)),
-      flowCapacity,
-      countersPath: state.countersPath(worker),
-      affinityPath: state.affinityPath,
-      affinityCapacity: AFFINITY_CAPACITY,
-      turns,
-      active,
-      penalties,
-      seed: config.seed,
-      snatPools: FAMILIES.map((family) => poolWords(config, family)),
-      timeouts: flowTimeoutsOf(config.settings.conntrack),
-    }),
-    onRestart: (worker, failure) => events.warning(`worker ${worker} is restarted: ${failure.message}`),
-  });
-  const ended = supervisor.run();
-  const dataplane = { queues, supervisor, publisher, ended };
-  try {
-    await Promise.race([publisher.seen(START_TIMEOUT_MS), ended]);
-  } catch (error) {
-    ended.catch(() => {}); // the reason is being reported already
-    await stopDataplane(dataplane);
-    throw error;
-  }
-  return dataplane;
-}
-
-async function stopDataplane({ supervisor, publisher, queues }: Dataplane): Promise<void> {
-  await supervisor.stop();
-  publisher.close();
-  closeTunQueues(queues.descriptors);
-}
-
-/** Of a family without a pool: none, with which nothing is masqueraded. */
-function poolWords({ snatPools }: ProxyConfig, family: number): PoolWords {
-  const pool = snatPools.find((pool) => (pool.family === 'IPv4' ? FAMILY.V4 : FAMILY.V6) === family);
-  const none = new Int32Array(0);
-  if (pool === undefined) return { addresses: none, network: none, mask: none };
-  const { addresses, network, mask } = pool;
-  return { addresses, network, mask };
-}
 
 async function startHealthz(
   { settings }: ProxyConfig,
@@ -390,33 +326,21 @@ function warnWithoutIPv6(plan: Plan, facts: HostFacts, events: ProxyEvents): voi
   events.warning('IPv6 is switched off on this host: the IPv6 addresses of Services are not balanced');
 }
 
-/** A flows file that is not ours, or of another version or size, must not stop the start, nor be overwritten. */
-function setAsideForeignFlows(state: StateDir, capacity: number, events: ProxyEvents): void {
-  for (let worker = 0; worker < WORKERS; worker++) {
-    for (const family of FAMILIES) {
-      const path = state.flowsPath(worker, family);
-      if (!existsSync(path)) continue;
-      const header = Buffer.alloc(FLOW_FILE.BYTES);
-      const file = openSync(path, 'r');
-      readSync(file, header);
-      closeSync(file);
-      const problem = flowFileProblem(new Int32Array(new Uint8Array(header).buffer), family, capacity);
-      if (problem !== null)
-        events.warning(`${path}: ${problem}; kept as ${state.setAside(path)}, beginning with no flows`);
-    }
-  }
-}
-
 /** The names behind counter rows and turns. None yet, or damaged: only the attribution of old counts is lost. */
-function earlierNames(state: StateDir): RegistryNames {
-  const list = <Item>(path: string): Item[] => {
-    try {
-      return JSON.parse(readFileSync(path, 'utf8')) as Item[];
-    } catch {
-      return [];
-    }
+function earlierNames(state: StateDir, warn: (message: string) => void): RegistryNames {
+  const list = <Item>(path: string, isItem: (item: unknown) => item is Item): Item[] => {
+    const found = state.readList(path);
+    if (found?.every(isItem)) return found;
+    if (found !== undefined)
+      warn(`${path}: damaged; kept as ${state.setAside(path)}, what was counted is attributed anew`);
+    return [];
   };
-  return { endpoints: list(state.endpointsPath), ports: list(state.portsPath) };
+  const isName = (item: unknown): item is EndpointName => {
+    const { servicePort, protocol, endpoint } = Object(item) as Partial<EndpointName>;
+    return [servicePort, protocol, endpoint].every((text) => typeof text === 'string');
+  };
+  const isKey = (item: unknown): item is string => typeof item === 'string';
+  return { endpoints: list(state.endpointsPath, isName), ports: list(state.portsPath, isKey) };
 }
 
 function writeNames(state: StateDir, registry: Registry): void {

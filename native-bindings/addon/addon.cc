@@ -41,6 +41,10 @@ NAPI_MODULE_INIT() {
                     set_function(env, exports, "wake", wake) &&
                     set_function(env, exports, "waitReadable", wait_readable) &&
                     set_function(env, exports, "mapFile", map_file) &&
+                    set_function(env, exports, "createSet", create_set) &&
+                    set_function(env, exports, "addToSet", add_to_set) &&
+                    set_function(env, exports, "removeFromSet", remove_from_set) &&
+                    set_function(env, exports, "steerQueues", steer_queues) &&
                     set_number(env, exports, "TUN_F_CSUM", TUN_F_CSUM) &&
                     set_number(env, exports, "TUN_F_TSO4", TUN_F_TSO4) &&
                     set_number(env, exports, "TUN_F_TSO6", TUN_F_TSO6) &&

@@ -9,6 +9,11 @@
 #include <cstdint>
 #include <string>
 
+struct Bytes {
+  const void* data = nullptr;
+  size_t size = 0;
+};
+
 template <size_t Count>
 class Arguments {
  public:
@@ -36,6 +41,17 @@ class Arguments {
     good_ = good_ && napi_get_value_string_utf8(env_, values_[at], buffer, sizeof buffer, &length) == napi_ok &&
             length < sizeof buffer - 1;
     return good_ ? std::string(buffer, length) : std::string();
+  }
+
+  // The memory of an Int32Array; valid until JavaScript runs again.
+  Bytes words(size_t at) {
+    napi_typedarray_type type = napi_uint8_array;
+    void* data = nullptr;
+    size_t length = 0;
+    good_ = good_ &&
+            napi_get_typedarray_info(env_, values_[at], &type, &length, &data, nullptr, nullptr) == napi_ok &&
+            type == napi_int32_array;
+    return good_ ? Bytes{data, length * sizeof(int32_t)} : Bytes{};
   }
 
   template <typename T>

@@ -12,4 +12,8 @@ napi_value write_batch(napi_env env, napi_callback_info info);
 napi_value open_wake(napi_env env, napi_callback_info info);
 napi_value wake(napi_env env, napi_callback_info info);
 napi_value wait_readable(napi_env env, napi_callback_info info);
+napi_value create_set(napi_env env, napi_callback_info info);
+napi_value add_to_set(napi_env env, napi_callback_info info);
+napi_value remove_from_set(napi_env env, napi_callback_info info);
+napi_value steer_queues(napi_env env, napi_callback_info info);
 napi_value map_file(napi_env env, napi_callback_info info);

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -20,11 +21,13 @@ struct BoundSlab {
   int descriptor;
   uint8_t* slab;
   int32_t* lengths;
+  const int32_t* chain;  // of each slot: next + 1, part's offset in its frame, part's length
   int32_t slot_count;
   int32_t slot_bytes;
   int32_t frame_at;
   napi_ref slab_reference;
   napi_ref lengths_reference;
+  napi_ref chain_reference;
 
   uint8_t* frame(int32_t slot) const {
     return slab + static_cast<size_t>(slot) * static_cast<size_t>(slot_bytes) + frame_at;
@@ -35,6 +38,7 @@ void release_slab(napi_env env, void* data, void*) {
   auto* bound = static_cast<BoundSlab*>(data);
   napi_delete_reference(env, bound->slab_reference);
   napi_delete_reference(env, bound->lengths_reference);
+  napi_delete_reference(env, bound->chain_reference);
   delete bound;
 }
 
@@ -46,6 +50,31 @@ ssize_t retry_interrupted(Call call) {
     result = call();
   } while (result < 0 && errno == EINTR);
   return result;
+}
+
+constexpr int32_t kChainWords = 3;
+constexpr int32_t kPartsMax = 128;
+
+// A frame, and the parts of other slots' frames that are chained to it, as one packet.
+ssize_t write_packet(const BoundSlab* bound, int32_t slot, int32_t length) {
+  int32_t next = bound->chain[slot * kChainWords] - 1;
+  if (next < 0) return write(bound->descriptor, bound->frame(slot), static_cast<size_t>(length));
+  iovec parts[kPartsMax];
+  int32_t count = 0;
+  parts[count++] = {bound->frame(slot), static_cast<size_t>(length)};
+  while (next >= 0) {
+    if (next >= bound->slot_count || count == kPartsMax) break;
+    const int32_t* link = bound->chain + next * kChainWords;
+    const int32_t room = bound->slot_bytes - bound->frame_at;
+    if (link[1] < 0 || link[2] < 0 || link[1] > room || link[2] > room - link[1]) break;
+    parts[count++] = {bound->frame(next) + link[1], static_cast<size_t>(link[2])};
+    next = link[0] - 1;
+  }
+  if (next >= 0) {  // a chain that leads nowhere or round in a circle
+    errno = EINVAL;
+    return -1;
+  }
+  return writev(bound->descriptor, parts, count);
 }
 
 }  // namespace
@@ -87,11 +116,13 @@ napi_value close_descriptor(napi_env env, napi_callback_info info) {
 
 napi_value bind_slab(napi_env env, napi_callback_info info) {
   const char* signature =
-      "bindSlab(descriptor: number, slab: ArrayBuffer, lengths: Int32Array, slotBytes: number, frameAt: number)";
-  Arguments<5> arguments(env, info);
+      "bindSlab(descriptor: number, slab: ArrayBuffer, lengths: Int32Array, chain: Int32Array, slotBytes: number, "
+      "frameAt: number)";
+  Arguments<6> arguments(env, info);
   const int32_t descriptor = arguments.integer(0);
-  const int32_t slot_bytes = arguments.integer(3);
-  const int32_t frame_at = arguments.integer(4);
+  const Bytes chain = arguments.words(3);
+  const int32_t slot_bytes = arguments.integer(4);
+  const int32_t frame_at = arguments.integer(5);
   if (!arguments.fit(signature)) return nullptr;
 
   void* slab = nullptr;
@@ -103,17 +134,20 @@ napi_value bind_slab(napi_env env, napi_callback_info info) {
       napi_get_arraybuffer_info(env, arguments.raw(1), &slab, &slab_bytes) == napi_ok &&
       napi_get_typedarray_info(env, arguments.raw(2), &type, &slot_count, &lengths, nullptr, nullptr) == napi_ok &&
       type == napi_int32_array && slot_bytes > 0 && frame_at >= 0 && frame_at < slot_bytes && slot_count > 0 &&
-      slab_bytes == slot_count * static_cast<size_t>(slot_bytes);
+      slab_bytes == slot_count * static_cast<size_t>(slot_bytes) &&
+      chain.size == slot_count * kChainWords * sizeof(int32_t);
   if (!good) {
     napi_throw_type_error(env, nullptr, signature);
     return nullptr;
   }
 
   auto* bound = new BoundSlab{descriptor, static_cast<uint8_t*>(slab), static_cast<int32_t*>(lengths),
-                              static_cast<int32_t>(slot_count), slot_bytes, frame_at, nullptr, nullptr};
+                              static_cast<const int32_t*>(chain.data), static_cast<int32_t>(slot_count), slot_bytes,
+                              frame_at, nullptr, nullptr, nullptr};
   napi_value handle = nullptr;
   if (napi_create_reference(env, arguments.raw(1), 1, &bound->slab_reference) != napi_ok ||
       napi_create_reference(env, arguments.raw(2), 1, &bound->lengths_reference) != napi_ok ||
+      napi_create_reference(env, arguments.raw(3), 1, &bound->chain_reference) != napi_ok ||
       napi_create_external(env, bound, release_slab, nullptr, &handle) != napi_ok) {
     napi_throw_error(env, nullptr, "bindSlab: out of memory");
     return nullptr;
@@ -152,8 +186,7 @@ napi_value write_batch(napi_env env, napi_callback_info info) {
   for (int32_t slot = 0; slot < count; slot++) {
     const int32_t length = bound->lengths[slot];
     if (length <= 0 || length > bound->slot_bytes - bound->frame_at) continue;
-    const ssize_t result = retry_interrupted(
-        [&] { return write(bound->descriptor, bound->frame(slot), static_cast<size_t>(length)); });
+    const ssize_t result = retry_interrupted([&] { return write_packet(bound, slot, length); });
     if (result < 0) {
       bound->lengths[slot] = -errno;  // told per slot: one refused packet must not hide the others
     } else {

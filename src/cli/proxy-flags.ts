@@ -98,7 +98,8 @@ export function withConntrackFlags(command: Command): Command {
     );
 }
 
-const wholeNumber =
+/** A parser of option values. */
+export const wholeNumber =
   (min: number, max: number) =>
   (given: string): number => {
     if (!/^\d{1,10}$/.test(given) || Number(given) < min || Number(given) > max)

@@ -1,11 +1,18 @@
 /** `flowpin up`: balances Services on this host until it is told to stop. */
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { DEFAULT_SNAT_POOLS, DEFAULT_TUN, defaultStateDir, type ProxyConfig } from '../config.js';
+import {
+  DEFAULT_SNAT_POOLS,
+  DEFAULT_TUN,
+  defaultStateDir,
+  defaultWorkers,
+  type ProxyConfig,
+} from '../config.js';
+import { WORKERS_MAX } from '../conntrack/owner.js';
 import { remarkText } from '../control/sources/origin.js';
 import { undoAtStop } from '../host/applied-changes.js';
 import { commandText } from '../host/change.js';
 import { type SnatPool, snatPoolOf } from '../host/snat-pool.js';
-import { type ProxyEvents, Services, type Synced, startProxy } from '../proxy.js';
+import { type ProxyEvents, type RunningProxy, Services, type Synced, startProxy } from '../proxy.js';
 import { EXIT, Failure } from '../shared/failure.js';
 import { parseCidr } from '../wire/address.js';
 import { createLogger, type Logger } from './log.js';
@@ -14,6 +21,7 @@ import {
   healthzOption,
   type ProxyFlags,
   settingsFrom,
+  wholeNumber,
   withConntrackFlags,
   withProxyFlags,
 } from './proxy-flags.js';
@@ -23,6 +31,8 @@ interface UpOptions extends ProxyFlags {
   tun: string;
   snatPool: readonly SnatPool[];
   stateDir?: string;
+  workers: number;
+  offload: boolean;
   seed: number;
   dryRun?: true;
   json?: true;
@@ -45,6 +55,11 @@ export function upCommand(): Command {
         .argParser(parseSnatPools)
         .default(parseSnatPools(''), DEFAULT_SNAT_POOLS.join(',')),
     )
+    .addOption(
+      new Option('--workers <number>', `threads that forward packets, 1 to ${WORKERS_MAX}`)
+        .argParser(wholeNumber(1, WORKERS_MAX))
+        .default(defaultWorkers(), 'one for each core'),
+    )
     .option(
       '--state-dir <dir>',
       'flows, counters and the journal of host changes (default: /run/flowpin/<tun>)',
@@ -55,6 +70,7 @@ export function upCommand(): Command {
         .argParser(parseSeed)
         .default(Math.floor(Math.random() * 2 ** 32), 'drawn, and told by `ready`'),
     )
+    .option('--no-offload', 'no super-packets and no unfinished checksums, for comparison')
     .option('--dry-run', 'print the commands that would change the host, and change nothing')
     .option('--json', 'machine-readable output')
     .action(up)
@@ -79,6 +95,8 @@ async function up(options: UpOptions): Promise<void> {
     tun: options.tun,
     snatPools: options.snatPool,
     stateDir: options.stateDir ?? defaultStateDir(options.tun),
+    workers: options.workers,
+    offload: options.offload,
     seed: options.seed,
     settings,
   });
@@ -98,7 +116,7 @@ async function up(options: UpOptions): Promise<void> {
       `masquerading every connection to ${pools}: endpoints see these addresses as clients, unless --cluster-cidr says which are pods`,
     );
   }
-  printReady(services, proxy.workers, proxy.offloads, options.json === true);
+  printReady(services, proxy, options.json === true);
 
   const reason = await Promise.race([stop, proxy.ended.catch((error: Error) => error)]);
   const problems = await proxy.stop();
@@ -158,10 +176,10 @@ function summaryOf({ config, options, plan }: Services): Record<string, string |
   };
 }
 
-function printReady(services: Services, workers: number, offloads: string, json: boolean): void {
-  const { snatPools, seed } = services.config;
+function printReady(services: Services, { offloads, steering }: RunningProxy, json: boolean): void {
+  const { snatPools, workers, seed } = services.config;
   const snatPool = snatPools.map(({ cidr }) => cidr).join(',');
-  const summary = { ...summaryOf(services), workers, offloads, snatPool, seed };
+  const summary = { ...summaryOf(services), workers, steering, offloads, snatPool, seed };
   if (json) console.log(JSON.stringify({ event: 'ready', ...summary }));
   else
     console.log(

@@ -335,16 +335,14 @@ export class FlowTable {
 
 /**
  * @param header the first FLOW_FILE.BYTES of a file, as words
- * @returns why it cannot be taken over, or null when it can, or is all zeros and can be laid out
+ * @returns why it is no flow table of this family and layout, or null when it is one
  */
-export function flowFileProblem(header: Int32Array, family: number, capacity: number): string | null {
-  if (header.every((value) => value === 0)) return null;
+export function flowFileProblem(header: Int32Array, family: number): string | null {
   if (header[FLOW_FILE.MAGIC] !== MAGIC) return 'not a flow table';
   if (header[FLOW_FILE.VERSION] !== VERSION || header[FLOW_FILE.ENTRY_BYTES] !== entryBytes(family)) {
     return `flow table of another layout (version ${header[FLOW_FILE.VERSION]})`;
   }
-  if (header[FLOW_FILE.CAPACITY] === capacity) return null;
-  return `flow table for ${header[FLOW_FILE.CAPACITY]} flows, not ${capacity}`;
+  return null;
 }
 
 /** Entries that may hold a flow. A number that cannot be is damage: then every entry is looked at. */
@@ -353,9 +351,23 @@ export function usedOf(header: Int32Array, capacity: number): number {
   return used >= 0 && used <= capacity ? used : capacity;
 }
 
+/** All zeros are laid out; what was laid out before has to fit. */
 function adoptHeader(header: Int32Array, family: number, capacity: number): void {
-  const problem = flowFileProblem(header, family, capacity);
+  if (isUnused(header)) {
+    layOut(header, family, capacity);
+    return;
+  }
+  const problem = flowFileProblem(header, family);
   if (problem !== null) throw new FlowFileError(problem);
+  const found = header[FLOW_FILE.CAPACITY];
+  if (found !== capacity) throw new FlowFileError(`flow table for ${found} flows, not ${capacity}`);
+}
+
+/** All zeros: a file that its maker had no time to lay out. */
+export const isUnused = (header: Int32Array): boolean => header.every((value) => value === 0);
+
+/** Makes all zeros the header of an empty table. */
+export function layOut(header: Int32Array, family: number, capacity: number): void {
   header[FLOW_FILE.VERSION] = VERSION;
   header[FLOW_FILE.ENTRY_BYTES] = entryBytes(family);
   header[FLOW_FILE.CAPACITY] = capacity;

@@ -69,6 +69,8 @@ export const FATE = {
   PASSED: 2,
   /** It was dropped or answered, or fragments overlap: nothing more of the datagram is let through. */
   REFUSED: 3,
+  /** ELSEWHERE + worker: it was handed to that worker, which has its flow. */
+  ELSEWHERE: 4,
 } as const;
 
 /** What a range of bytes is to those that were seen before it. */

@@ -20,8 +20,15 @@ export const IP_HEADER_BYTES = [IPV4.SIZE, IPV6.SIZE] as const;
  * Writes virtio-net and IP header over what is there: one plain packet, checksums complete, from the address that was
  * asked for to the one that asked. The payload behind the IP header is the caller's.
  * @param payloadBytes length behind the IP header
+ * @param tos of an IPv4 header
  */
-export function answerHeader(cx: WorkerContext, slot: Slot, protocol: number, payloadBytes: number): void {
+export function answerHeader(
+  cx: WorkerContext,
+  slot: Slot,
+  protocol: number,
+  payloadBytes: number,
+  tos = 0,
+): void {
   const { bytes, halves, words, lengths } = cx.slab;
   const { records } = cx;
   const record = recordAt(slot);
@@ -40,6 +47,7 @@ export function answerHeader(cx: WorkerContext, slot: Slot, protocol: number, pa
   }
   if (family === FAMILY.V4) {
     bytes[at + IPV4.VERSION_IHL] = 0x45;
+    bytes[at + IPV4.TOS] = tos;
     halves[(at + IPV4.TOTAL_LENGTH) >> 1] = half(headerBytes + payloadBytes);
     bytes[at + IPV4.TTL] = TTL;
     bytes[at + IPV4.PROTOCOL] = protocol;

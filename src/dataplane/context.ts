@@ -6,6 +6,8 @@ import type { PortPool } from '../conntrack/port-pool.js';
 import type { Random } from '../shared/random.js';
 import { COUNTER } from '../table/counters.js';
 import type { ServiceTable } from '../table/service-table.js';
+import { Coalescer } from './coalesce.js';
+import { type HandOff, HOPS_MAX } from './hand-off.js';
 import { RECORD, SLOTS, type Slab } from './packet.js';
 import { RetryTable } from './retry.js';
 import { DropReason } from './verdict.js';
@@ -24,6 +26,9 @@ export interface ContextParts {
   /** Until when each endpoint id is in the penalty box; shared by all workers. */
   readonly penalties: Int32Array;
   readonly random: Random;
+  readonly handOff: HandOff;
+  /** Bits of COALESCE: what the device takes as super-packets. */
+  readonly coalesce: number;
   /** TIMEOUT.COUNT words, see conntrack/timeouts.ts. */
   readonly timeouts: Int32Array;
   /** COUNTERS_BYTES of this worker's counters. */
@@ -34,7 +39,7 @@ export class WorkerContext {
   readonly slab: Slab;
   /** Records of the packets in the slab, see RECORD. */
   readonly records = new Int32Array(SLOTS * RECORD.SIZE);
-  /** What the fast path found: the flow of the packet in each slot, or NO_FLOW. */
+  /** The flow of the packet in each slot if the fast path has forwarded it, else NO_FLOW. */
   readonly located = new Int32Array(SLOTS);
   readonly hashes = new Int32Array(SLOTS);
   /** Written and never read: loading a flow's status brings its entry into the cache (see `locate`). */
@@ -51,6 +56,11 @@ export class WorkerContext {
   /** Datagrams of which fragments are on their way. */
   readonly fragments: FragmentTable;
   readonly random: Random;
+  /** This worker's share of the flows, and its way to the others. */
+  readonly handOff: HandOff;
+  readonly coalescer: Coalescer;
+  /** By slot: how often the packet may still be handed over, see hand-off.ts. */
+  readonly hopsLeft = new Int32Array(SLOTS).fill(HOPS_MAX);
   /** Seconds that a flow lives after a packet, by TIMEOUT. */
   readonly timeouts: Int32Array;
   readonly counters: Float64Array;
@@ -74,6 +84,8 @@ export class WorkerContext {
     this.active = parts.active;
     this.retry = new RetryTable(parts.flows, parts.penalties);
     this.random = parts.random;
+    this.handOff = parts.handOff;
+    this.coalescer = new Coalescer(parts.coalesce);
     this.fragments = new FragmentTable(parts.flows[0].seed);
     this.timeouts = parts.timeouts;
     this.counters = parts.counters;

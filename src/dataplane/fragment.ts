@@ -167,6 +167,10 @@ export function noteFate(cx: WorkerContext, slot: Slot, place: Place): void {
     fragments.settle(place, FATE.PASSED, cx.nowMs);
     return;
   }
+  if (counter === COUNTER.HANDED_OFF) {
+    fragments.settle(place, FATE.ELSEWHERE + records[record + RECORD.OWNER], cx.nowMs);
+    return;
+  }
   const flows = cx.flows[records[record + RECORD.FAMILY]];
   const protocol = records[record + RECORD.PROTOCOL];
   const flow = counter === COUNTER.FORWARDED ? flows.find(records, record + RECORD.TUPLE, protocol) : NO_FLOW;

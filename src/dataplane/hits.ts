@@ -62,6 +62,7 @@ export function forward(cx: WorkerContext, count: number): void {
       entries[at + ENTRY.EXPIRES] <= nowSec ||
       table.stateOf(entries[at + ENTRY.ENDPOINT]) !== ENDPOINT_STATE.LIVE
     ) {
+      located[slot] = NO_FLOW;
       process(cx, slot);
       continue;
     }
@@ -75,6 +76,7 @@ export function forward(cx: WorkerContext, count: number): void {
       (entries[own + 2] ^ records[tuple + 2]);
     for (let i = 3; i < tupleWords; i++) differ |= entries[own + i] ^ records[tuple + i];
     if (differ !== 0) {
+      located[slot] = NO_FLOW;
       process(cx, slot);
       continue;
     }

@@ -4,17 +4,19 @@
  */
 import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
-import { PortPool } from '../conntrack/port-pool.js';
+import { ALONE, type Share } from '../conntrack/owner.js';
+import { type PoolWords, PortPool } from '../conntrack/port-pool.js';
 import { timeoutsOf } from '../conntrack/timeouts.js';
 import { MemoryDevice } from '../device/memory.js';
 import { Random } from '../shared/random.js';
 import { COUNTERS_BYTES } from '../table/counters.js';
 import { ServiceTable } from '../table/service-table.js';
-import { FAMILY } from '../wire/family.js';
+import { FAMILIES } from '../wire/family.js';
+import { COALESCE } from './coalesce.js';
 import { WorkerContext } from './context.js';
+import { HandOff, handOffRings } from './hand-off.js';
 import { turn } from './loop.js';
 import { Slab } from './packet.js';
-import type { PoolWords } from './worker.js';
 
 export interface InMemoryOptions {
   /** Bytes of a compiled service table. */
@@ -31,6 +33,11 @@ export interface InMemoryOptions {
   readonly flowFiles?: readonly (ArrayBufferLike | undefined)[];
   /** TIMEOUT.COUNT words; those of profile linux unless given. */
   readonly timeouts?: Int32Array;
+  /** One of several workers, and the rings between all of them; the only one unless given. */
+  readonly share?: Share;
+  readonly rings?: Int32Array;
+  /** Bits of COALESCE; none unless given. */
+  readonly coalesce?: number;
   /** Where the clock begins. */
   readonly nowMs?: number;
   /** What several workers share, and one by itself has for itself. */
@@ -53,22 +60,23 @@ export class InMemoryDataplane {
 
   constructor(options: InMemoryOptions) {
     const { turns, active, seed, flowCapacity: capacity } = options;
+    const { share = ALONE, rings = handOffRings(share.workers) } = options;
     const slab = new Slab();
     this.cx = new WorkerContext({
       slab,
       table: ServiceTable.from(options.table),
-      flows: [FAMILY.V4, FAMILY.V6].map((family) => {
+      flows: FAMILIES.map((family) => {
         const file = options.flowFiles?.[family] ?? new ArrayBuffer(flowFileBytes(family, capacity));
         return new FlowTable(file, { family, capacity, seed, active });
       }),
-      pools: options.snatPools.map(
-        (pool, family) => new PortPool(family, pool.addresses, pool.network, pool.mask),
-      ),
+      pools: options.snatPools.map((pool, family) => new PortPool(family, pool, share)),
       affinity: options.affinity ?? freshAffinity(),
       turns,
       active,
       penalties: options.penalties ?? new Int32Array(active.length),
-      random: options.random ?? new Random(seed),
+      random: options.random ?? new Random(seed + share.worker),
+      coalesce: options.coalesce ?? COALESCE.NONE,
+      handOff: new HandOff(share, rings, () => {}),
       timeouts: options.timeouts ?? timeoutsOf('linux'),
       counters: new Float64Array(COUNTERS_BYTES / Float64Array.BYTES_PER_ELEMENT),
     });

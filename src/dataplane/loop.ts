@@ -5,8 +5,10 @@
 import type { Device } from '../device/device.js';
 import { COUNTER } from '../table/counters.js';
 import { capture } from './capture.js';
+import { coalesce } from './coalesce.js';
 import type { WorkerContext } from './context.js';
 import { giveUpHeld, nextHeld } from './fragment.js';
+import { HOPS_MAX } from './hand-off.js';
 import { forward } from './hits.js';
 import { SLOTS } from './packet.js';
 import { process } from './pipeline.js';
@@ -33,7 +35,7 @@ const IDLE = 16;
 const EVICTION_MAX = SLICE_MAX;
 
 /**
- * Takes one batch through the pipeline.
+ * Takes what other workers handed over through the pipeline, and one batch from the device.
  * @param nowMs milliseconds on the monotonic clock
  * @returns how many packets there were, or a negative errno from the device
  */
@@ -42,13 +44,30 @@ export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   cx.nowSec = Math.floor(nowMs / 1000);
   cx.evictionsLeft = EVICTION_MAX;
   giveUpHeld(cx);
+  const taken = takeOver(cx, device);
+  if (taken < 0) return taken;
   const count = capture(cx, device);
   forward(cx, count);
+  coalesce(cx, count);
   let used = count < 0 ? 0 : retryDue(cx, count);
   // What was held goes the packet's way as if it had come only now, from the free slots behind the batch.
   while (cx.fragments.ready && used < SLOTS && nextHeld(cx, used)) process(cx, used++);
   const failure = used > 0 ? reinject(cx, device, used) : 0;
-  reapSlice(cx, nowMs, count > 0 ? 1 : IDLE);
+  cx.handOff.flush();
+  reapSlice(cx, nowMs, taken + count > 0 ? 1 : IDLE);
+  if (failure < 0) return failure;
+  return count < 0 ? count : taken + count;
+}
+
+/** @returns how many packets other workers handed over, or a negative errno from the device */
+function takeOver(cx: WorkerContext, device: Device): number {
+  const count = cx.handOff.take(cx.slab, cx.hopsLeft);
+  if (count === 0) return 0;
+  cx.counters[COUNTER.TAKEN_OVER] += count;
+  forward(cx, count);
+  coalesce(cx, count);
+  cx.hopsLeft.fill(HOPS_MAX);
+  const failure = reinject(cx, device, count);
   return failure < 0 ? failure : count;
 }
 

@@ -26,6 +26,12 @@ export const SLOT_BYTES = 64 * 1027;
 assert(PACKET_AT % 4 === 0, 'words of a packet are aligned');
 assert(SLOT_BYTES >= PACKET_AT + PACKET_BYTES_MAX, 'the longest packet fits a slot');
 
+/**
+ * Of each slot: the next slot of the same super-packet + 1, or 0; and, for all but the first of one, where in its frame the
+ * payload begins and how long it is. The frame of the first is written whole, of the others the payload.
+ */
+export const CHAIN = { NEXT: 0, FROM: 1, BYTES: 2, SIZE: 3 } as const;
+
 export class Slab {
   readonly buffer = new ArrayBuffer(SLOTS * SLOT_BYTES);
   readonly bytes = new Uint8Array(this.buffer);
@@ -33,6 +39,8 @@ export class Slab {
   readonly words = new Int32Array(this.buffer);
   /** Bytes of each slot's frame (virtio-net header and packet); 0 or less: not to be written. */
   readonly lengths = new Int32Array(SLOTS);
+  /** Which slots are written as one packet, see CHAIN; all zeros: none. */
+  readonly chain = new Int32Array(SLOTS * CHAIN.SIZE);
 }
 
 /** Byte offset of the packet in a slot. */
@@ -68,6 +76,8 @@ export const RECORD = {
   SCTP_CHUNK: 12,
   /** DropReason that `vet` found: why the packet may begin no flow. */
   UNFIT: 13,
+  /** The worker that a packet was handed to. */
+  OWNER: 14,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

@@ -4,6 +4,7 @@
  */
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, type FlowTable, NO_FLOW } from '../conntrack/flow-table.js';
+import { shardOf, stirWords } from '../conntrack/owner.js';
 import { nextSctpState, SCTP_STATE } from '../conntrack/sctp-state.js';
 import { nextTcpState, TCP_STATE, tcpReopens } from '../conntrack/tcp-state.js';
 import { TIMEOUT } from '../conntrack/timeouts.js';
@@ -96,8 +97,9 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   const endpointPort = table.words[endpoint + ENDPOINT.PORT];
   for (let i = 0; i < addressWords; i++) pool.reply[i] = table.words[endpoint + i];
   const masquerade = records[record + RECORD.MASQUERADE] === 1;
+  const shard = shardOf(stirWords(records, tuple, addressWords), sportHalf(ports));
   const found = masquerade
-    ? pool.draw(flows, cx.random, endpointPort, protocol)
+    ? pool.draw(flows, cx.random, shard, endpointPort, protocol)
     : pool.keep(flows, cx.random, records, tuple, sportHalf(ports), endpointPort, protocol);
   if (!found) return refused(DropReason.SnatExhausted);
 

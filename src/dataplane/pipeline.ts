@@ -7,12 +7,14 @@
  *      |        | miss                                                     |
  *      |        |-- ICMP error about a flow -> related -------------> Forward
  *      |        |      '- endpoint of a kept SYN unreachable -> retry ------+
+ *      |        |-- another worker's -> HandOff                             |
  *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
  *      |                     |-- not a service -> Pass '-- no room -> Drop
  *      |                     |-- unfit, policy, source range, SNAT address -> Drop
  *      |                     '-- no endpoints, unserved port -> Reject
  *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
- *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; Drop
+ *      |           |-- of a datagram whose fragments meet at another worker -> HandOff
+ *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; HandOff; Drop
  *      |           |-- before the first -> Hold, and once more from parse when that has come; no room, too late -> Drop
  *      |           '-- overlap, duplicate, tiny -> Drop
  *      '-- malformed -> Drop
@@ -20,7 +22,6 @@
 import { NO_FLOW } from '../conntrack/flow-table.js';
 import { FATE } from '../conntrack/fragments.js';
 import { COUNTER } from '../table/counters.js';
-import { PROTOCOL } from '../wire/ipv4.js';
 import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
 import {
@@ -35,6 +36,7 @@ import {
   parseFragment,
 } from './fragment.js';
 import { match } from './match.js';
+import { isBalanced, NO_WORKER, ownerOfDatagram, ownerOfPacket } from './owner.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
 import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
@@ -71,12 +73,16 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
       translateRelated(cx, slot, related);
       return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
     }
+    const owner = ownerOfPacket(cx, slot);
+    if (owner === NO_WORKER) return drop(cx, slot, DropReason.WrongWorker);
+    if (owner !== cx.handOff.share.worker) return handOff(cx, slot, owner);
     const unfit = vet(cx, slot);
     const found = match(cx, slot);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
-    if (!isBalanced(cx, slot)) return drop(cx, slot, DropReason.UnsupportedProtocol);
+    if (!isBalanced(cx.records[recordAt(slot) + RECORD.PROTOCOL]))
+      return drop(cx, slot, DropReason.UnsupportedProtocol);
     if (unfit !== DropReason.None) return drop(cx, slot, unfit);
     if (found === Match.EndpointIsService) return drop(cx, slot, DropReason.EndpointIsService);
     if (found === Match.NoLocalEndpoints) return drop(cx, slot, DropReason.NoLocalEndpoints);
@@ -99,6 +105,8 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
 function processFragment(cx: WorkerContext, slot: Slot): Verdict {
   const malformed = parseFragment(cx, slot);
   if (malformed !== DropReason.None) return drop(cx, slot, malformed);
+  const meetAt = ownerOfDatagram(cx, slot);
+  if (meetAt !== cx.handOff.share.worker) return handOff(cx, slot, meetAt);
   const place = datagramOf(cx);
   const refused = fitsDatagram(cx, place);
   if (refused !== DropReason.None) return drop(cx, slot, refused);
@@ -115,6 +123,7 @@ function processFragment(cx: WorkerContext, slot: Slot): Verdict {
   }
 
   const fate = fateOf(cx, place);
+  if (fate >= FATE.ELSEWHERE) return handOff(cx, slot, fate - FATE.ELSEWHERE);
   if (fate === FATE.PASSED) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
   if (fate === FATE.WAITING) {
     if (!hold(cx, slot, place)) return drop(cx, slot, DropReason.FragmentNoRoom);
@@ -131,18 +140,21 @@ function processFragment(cx: WorkerContext, slot: Slot): Verdict {
 const isForeign = (cx: WorkerContext, slot: Slot): boolean =>
   pinFind(cx, slot) === NO_FLOW && match(cx, slot) === Match.NotAService;
 
-/** What has flows, and what may be answered with an ICMP error (never an ICMP error itself). */
-function isBalanced(cx: WorkerContext, slot: Slot): boolean {
-  const protocol = cx.records[recordAt(slot) + RECORD.PROTOCOL];
-  return protocol === PROTOCOL.TCP || protocol === PROTOCOL.UDP || protocol === PROTOCOL.SCTP;
-}
-
 /** Ends the sender's connection; an RST is never answered with one. */
 function refuse(cx: WorkerContext, slot: Slot): Verdict {
   if (cx.records[recordAt(slot) + RECORD.TCP_FLAGS] & TCP_FLAG.RST)
     return drop(cx, slot, DropReason.Abandoned);
   reset(cx, slot);
   return outcome(cx, slot, COUNTER.RESET, Verdict.Reject);
+}
+
+/** Gives the packet to another worker, with whom it gets its outcome. */
+function handOff(cx: WorkerContext, slot: Slot, owner: number): Verdict {
+  if (!cx.handOff.give(cx.slab, slot, owner, cx.hopsLeft[slot] - 1))
+    return drop(cx, slot, DropReason.HandOffFull);
+  cx.slab.lengths[slot] = 0;
+  cx.records[recordAt(slot) + RECORD.OWNER] = owner;
+  return outcome(cx, slot, COUNTER.HANDED_OFF, Verdict.HandOff);
 }
 
 function drop(cx: WorkerContext, slot: Slot, reason: DropReason): Verdict {

@@ -57,6 +57,7 @@ export function relatedFlow(cx: WorkerContext, slot: Slot): FlowRef {
   const family = records[record + RECORD.FAMILY];
   const isV4 = family === FAMILY.V4;
   if (records[record + RECORD.PROTOCOL] !== (isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6)) return NO_FLOW;
+  records[record + RECORD.QUOTED_L4] = 0;
   const icmp = records[record + RECORD.L4];
   if (packetAt(slot) + records[record + RECORD.LENGTH] - icmp < ICMPV4.SIZE) return NO_FLOW;
   if (!(isV4 ? icmpv4IsError(bytes[icmp]) : icmpv6IsError(bytes[icmp]))) return NO_FLOW;

@@ -5,6 +5,7 @@
 import { Piscina } from 'piscina';
 import { closeDescriptor, errnoName, openWake, wake } from '../../native-bindings/index.js';
 import { SIGNAL } from '../table/signals.js';
+import { handOffRings } from './hand-off.js';
 import type { WorkerStartup } from './worker.js';
 
 /** More failures of one worker within the window are not bad luck: the proxy gives up. */
@@ -16,7 +17,7 @@ export interface SupervisorOptions {
   readonly workers: number;
   readonly signals: Int32Array;
   /** What a worker is started with; asked for again at every restart. Its `tables` port is transferred. */
-  readonly startupOf: (worker: number) => Omit<WorkerStartup, 'wake'>;
+  readonly startupOf: (worker: number) => Omit<WorkerStartup, 'wakes' | 'rings'>;
   /** A worker failed and is being restarted. */
   readonly onRestart: (worker: number, failure: Error) => void;
 }
@@ -26,9 +27,11 @@ export class Supervisor {
   private readonly options: SupervisorOptions;
   private readonly running: Promise<void>[] = [];
   private readonly wakes: readonly number[];
+  private readonly rings: Int32Array;
 
   constructor(options: SupervisorOptions) {
     this.options = options;
+    this.rings = handOffRings(options.workers);
     this.wakes = Array.from({ length: options.workers }, openWakeOrThrow);
     this.pool = new Piscina({
       filename: new URL('./worker.js', import.meta.url).href,
@@ -60,7 +63,11 @@ export class Supervisor {
   private async keepRunning(worker: number): Promise<void> {
     let failures: number[] = [];
     while (Atomics.load(this.options.signals, SIGNAL.STOP) === 0) {
-      const startup: WorkerStartup = { ...this.options.startupOf(worker), wake: this.wakes[worker] };
+      const startup: WorkerStartup = {
+        ...this.options.startupOf(worker),
+        wakes: this.wakes,
+        rings: this.rings,
+      };
       try {
         await this.pool.run(startup, { transferList: [startup.tables] });
       } catch (error) {

@@ -2,7 +2,7 @@
  * What becomes of a packet. Every packet that is read ends in exactly one counted verdict; a drop has one reason,
  * and the reason is its counter (COUNTER.DROPPED + reason).
  */
-export const Verdict = { Forward: 0, Pass: 1, Reject: 2, Drop: 3, Hold: 4 } as const;
+export const Verdict = { Forward: 0, Pass: 1, Reject: 2, Drop: 3, Hold: 4, HandOff: 5 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 export const DropReason = {
@@ -83,6 +83,10 @@ export const DropReason = {
   TtlZero: 37,
   /** The chosen endpoint is itself the address of a Service. */
   EndpointIsService: 38,
+  /** Another worker's, and the ring to it is full. */
+  HandOffFull: 39,
+  /** Handed over here by a worker that has another service table, and another worker's by ours. */
+  WrongWorker: 40,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

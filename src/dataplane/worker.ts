@@ -4,10 +4,10 @@
  * where it was; the flows are in the mapped files.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import { errnoName, mapFile } from '../../native-bindings/index.js';
+import { errnoName, mapFile, wake } from '../../native-bindings/index.js';
 import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
-import { PortPool } from '../conntrack/port-pool.js';
+import { type PoolWords, PortPool } from '../conntrack/port-pool.js';
 import { tunDevice } from '../device/tun.js';
 import { monotonicMs } from '../shared/clock.js';
 import { Random } from '../shared/random.js';
@@ -15,26 +15,22 @@ import { COUNTERS_BYTES } from '../table/counters.js';
 import { ServiceTable } from '../table/service-table.js';
 import { type PublishedTable, SIGNAL } from '../table/signals.js';
 import { WorkerContext } from './context.js';
+import { HandOff } from './hand-off.js';
 import { turn } from './loop.js';
 import { Slab } from './packet.js';
 
 /** Longest sleep without traffic, if nobody wakes the worker: expired flows are reaped at least that often. */
 const IDLE_WAIT_MS = 100;
 
-/** A SNAT pool in words: usable addresses one behind the other, first address and mask of the whole. */
-export interface PoolWords {
-  readonly addresses: Int32Array;
-  readonly network: Int32Array;
-  readonly mask: Int32Array;
-}
-
 export interface WorkerStartup {
   /** Number of this worker, from 0. */
   readonly worker: number;
   /** Descriptor of its TUN queue, opened by the main thread. */
   readonly descriptor: number;
-  /** Descriptor that ends its sleep. */
-  readonly wake: number;
+  /** Descriptors that end the sleep of each worker, its own among them. */
+  readonly wakes: readonly number[];
+  /** Rings between all workers, see hand-off.ts. */
+  readonly rings: Int32Array;
   readonly signals: Int32Array;
   readonly table: PublishedTable;
   /** Where later tables arrive. */
@@ -57,11 +53,14 @@ export interface WorkerStartup {
   readonly snatPools: readonly PoolWords[];
   /** TIMEOUT.COUNT words, see conntrack/timeouts.ts. */
   readonly timeouts: Int32Array;
+  /** Bits of COALESCE. */
+  readonly coalesce: number;
 }
 
 /** @throws Error when memory cannot be mapped or the device answers with an error; the supervisor decides then */
 export default function runWorker(startup: WorkerStartup): void {
   const { signals, worker, tables, flowCapacity: capacity, seed, active } = startup;
+  const share = { worker, workers: startup.wakes.length };
   const slab = new Slab();
   const cx = new WorkerContext({
     slab,
@@ -70,9 +69,7 @@ export default function runWorker(startup: WorkerStartup): void {
       (path, family) =>
         new FlowTable(map(path, flowFileBytes(family, capacity)), { family, capacity, seed, active }),
     ),
-    pools: startup.snatPools.map(
-      ({ addresses, network, mask }, family) => new PortPool(family, addresses, network, mask),
-    ),
+    pools: startup.snatPools.map((pool, family) => new PortPool(family, pool, share)),
     affinity: new AffinityTable(
       map(startup.affinityPath, affinityBytes(startup.affinityCapacity)),
       startup.affinityCapacity,
@@ -81,11 +78,13 @@ export default function runWorker(startup: WorkerStartup): void {
     active,
     penalties: startup.penalties,
     random: new Random(seed + worker),
+    handOff: new HandOff(share, startup.rings, (other) => wake(startup.wakes[other])),
     timeouts: startup.timeouts,
+    coalesce: startup.coalesce,
     counters: new Float64Array(map(startup.countersPath, COUNTERS_BYTES)),
   });
   cx.reapedMs = monotonicMs();
-  const device = tunDevice(startup.descriptor, startup.wake, slab);
+  const device = tunDevice(startup.descriptor, startup.wakes[worker], slab);
 
   let generation = startup.table.generation;
   Atomics.store(signals, SIGNAL.SEEN + worker, generation);

@@ -6,7 +6,8 @@ export interface Device {
   /** Fills slots from 0 on with the packets that wait. @returns how many (0: none), or a negative errno */
   readBatch(): number;
   /**
-   * Sends slots 0 to `count` - 1 whose length is above 0, in order; a refused one's length becomes a negative errno.
+   * Sends slots 0 to `count` - 1 whose length is above 0, in order, each with the slots that are chained to it (CHAIN); a
+   * refused one's length becomes a negative errno.
    * @returns how many were sent, or a negative errno
    */
   writeBatch(count: number): number;

@@ -2,7 +2,7 @@
  * A device without a kernel: packets are put in and taken out by the program. For tests and for everything that
  * asks the real pipeline a question without a TUN.
  */
-import { FRAME_AT, frameAt, SLOT_BYTES, SLOTS, type Slab } from '../dataplane/packet.js';
+import { CHAIN, FRAME_AT, frameAt, SLOT_BYTES, SLOTS, type Slab } from '../dataplane/packet.js';
 import type { Device } from './device.js';
 
 export class MemoryDevice implements Device {
@@ -38,10 +38,21 @@ export class MemoryDevice implements Device {
     for (let slot = 0; slot < count; slot++) {
       const length = this.slab.lengths[slot];
       if (length <= 0) continue;
-      this.sent.push(this.slab.bytes.slice(frameAt(slot), frameAt(slot) + length));
+      this.sent.push(this.frameOf(slot, length));
       written++;
     }
     return written;
+  }
+
+  /** What is written for a slot: its frame, and the payload of the slots that are chained to it. */
+  private frameOf(head: number, length: number): Uint8Array {
+    const { bytes, chain } = this.slab;
+    const parts = [bytes.slice(frameAt(head), frameAt(head) + length)];
+    for (let slot = chain[head * CHAIN.SIZE] - 1; slot >= 0; slot = chain[slot * CHAIN.SIZE] - 1) {
+      const from = frameAt(slot) + chain[slot * CHAIN.SIZE + CHAIN.FROM];
+      parts.push(bytes.slice(from, from + chain[slot * CHAIN.SIZE + CHAIN.BYTES]));
+    }
+    return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
   }
 
   wait(): number {

@@ -9,7 +9,7 @@ import type { Device } from './device.js';
  * @param slab where its packets go
  */
 export function tunDevice(descriptor: number, wake: number, slab: Slab): Device {
-  const bound = bindSlab(descriptor, slab.buffer, slab.lengths, SLOT_BYTES, FRAME_AT);
+  const bound = bindSlab(descriptor, slab.buffer, slab.lengths, slab.chain, SLOT_BYTES, FRAME_AT);
   return {
     readBatch: () => readBatch(bound),
     writeBatch: (count) => writeBatch(bound, count),

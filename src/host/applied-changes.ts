@@ -5,26 +5,45 @@
  */
 import { EXIT, Failure } from '../shared/failure.js';
 import { type Change, type Command, commandText, runCommands } from './change.js';
-import type { StateDir } from './state-dir.js';
 
 /** Changes that linger at most; of more the oldest are taken back. A rule that nothing matches any more costs nanoseconds. */
 const LINGERING_MAX = 256;
 
+/** Where it is written down what is in force, for the next start. */
+export interface Journal {
+  write(changes: readonly Change[]): void;
+  /** Nothing is in force any more. */
+  remove(): void;
+}
+
 export class AppliedChanges {
-  private readonly state: Pick<StateDir, 'writeJournal' | 'remove'>;
+  private readonly journal: Journal;
   private readonly run: typeof runCommands;
   /** In the order in which they were made. */
   private applied: Change[] = [];
 
-  /** @param state keeps the journal; it is open @param run how commands are run */
-  constructor(state: Pick<StateDir, 'writeJournal' | 'remove'>, run: typeof runCommands = runCommands) {
-    this.state = state;
+  /** @param run how commands are run */
+  constructor(journal: Journal, run: typeof runCommands = runCommands) {
+    this.journal = journal;
     this.run = run;
   }
 
   /** What is in force, in the order in which it was made. */
   list(): readonly Change[] {
     return this.applied;
+  }
+
+  /**
+   * Goes on with what a process that was killed has left in force, so that no packet takes another way meanwhile. All of it is
+   * asked for again: it may have been killed in the middle, and a person may have taken some of it back.
+   */
+  resume(changes: readonly Change[]): void {
+    this.applied = [...changes];
+    this.journal.write(this.applied);
+    this.run(
+      changes.map(({ apply }) => apply),
+      () => true,
+    );
   }
 
   /**
@@ -36,7 +55,7 @@ export class AppliedChanges {
     const inForce = new Set(this.applied.map(textOf));
     const missing = wanted.filter((change) => !inForce.has(textOf(change)));
     if (missing.length === 0) return { made: 0, problems: [] };
-    this.journal([...this.applied, ...missing]);
+    this.journal.write([...this.applied, ...missing]);
     const failures = this.run(
       missing.map(({ apply }) => apply),
       (index) => missing[index]?.ofService === true,
@@ -46,15 +65,15 @@ export class AppliedChanges {
     if (last !== undefined && missing[last.index]?.ofService !== true) {
       const made = missing.filter((_, index) => index < last.index && !failed.has(index));
       for (const { undo } of [...made].reverse()) if (undo !== undefined) this.run([undo]);
-      this.journal(this.applied);
-      if (this.applied.length === 0) this.state.remove();
+      this.journal.write(this.applied);
+      if (this.applied.length === 0) this.journal.remove();
       throw new Failure(
         EXIT.HOST,
         `${failureText(missing[last.index], last.reason)}; what came before it is taken back`,
       );
     }
     this.applied = [...this.applied, ...missing.filter((_, index) => !failed.has(index))];
-    if (failed.size > 0) this.journal(this.applied);
+    if (failed.size > 0) this.journal.write(this.applied);
     return {
       made: missing.length - failed.size,
       problems: failures.map(({ index, reason }) => failureText(missing[index], reason)),
@@ -74,7 +93,7 @@ export class AppliedChanges {
     const problems = this.takeBack(gone.filter(({ undo }) => undo !== undefined));
     const isGone = new Set(gone);
     this.applied = this.applied.filter((change) => !isGone.has(change));
-    if (gone.length > 0) this.journal(this.applied);
+    if (gone.length > 0) this.journal.write(this.applied);
     return { removed: gone.length, problems };
   }
 
@@ -96,7 +115,7 @@ export class AppliedChanges {
   undo(): string[] {
     const problems = this.takeBack(this.applied.filter(({ goesWithDevice }) => !goesWithDevice));
     this.applied = [];
-    this.state.remove();
+    this.journal.remove();
     return problems;
   }
 
@@ -107,10 +126,6 @@ export class AppliedChanges {
       const command = undo[index];
       return `\`${command === undefined ? '' : commandText(command)}\` failed: ${reason}`;
     });
-  }
-
-  private journal(changes: readonly Change[]): void {
-    this.state.writeJournal(undoAtStop(changes));
   }
 }
 

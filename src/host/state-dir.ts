@@ -6,16 +6,22 @@ import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync }
 import { dirname, join } from 'node:path';
 import { EXIT, Failure } from '../shared/failure.js';
 import { FAMILY } from '../wire/family.js';
-import { type Command, runCommands } from './change.js';
+import type { Change } from './change.js';
+import type { HostFacts } from './facts.js';
 
 interface Journal {
   /** Who made the changes. */
   readonly pid: number;
   /** Start time of that process: a process number can be given out again (proc(5), /proc/PID/stat field 22). */
   readonly startTime: string;
-  /** What takes the changes back, in the order in which to run it. */
-  readonly undo: readonly Command[];
+  /** What was made, or was about to be, in order. */
+  readonly changes: readonly Change[];
+  /** The host as it was before the first of them. */
+  readonly facts: HostFacts;
 }
+
+/** What a process that ended without cleaning up has left in force. */
+export type Leftovers = Pick<Journal, 'changes' | 'facts'>;
 
 export class StateDir {
   readonly path: string;
@@ -28,6 +34,14 @@ export class StateDir {
   /** @param family FAMILY */
   flowsPath(worker: number, family: number): string {
     return join(this.path, `flows-${worker}-${family === FAMILY.V4 ? 'ipv4' : 'ipv6'}`);
+  }
+
+  /** @returns the worker whose flows of a family are in the file of this name, or null when it is no such file */
+  workerOf(name: string, family: number): number | null {
+    const [, worker] = /^flows-(\d{1,2})-/.exec(name) ?? [];
+    return worker !== undefined && this.flowsPath(Number(worker), family) === join(this.path, name)
+      ? Number(worker)
+      : null;
   }
 
   countersPath(worker: number): string {
@@ -49,6 +63,22 @@ export class StateDir {
     return join(this.path, 'ports.json');
   }
 
+  /** @returns the list that `writeList` wrote, undefined when there is none, or null when it is damaged */
+  readList(path: string): unknown[] | null | undefined {
+    let text: string;
+    try {
+      text = readFileSync(path, 'utf8');
+    } catch {
+      return undefined;
+    }
+    try {
+      const list = JSON.parse(text) as unknown;
+      return Array.isArray(list) ? list : null;
+    } catch {
+      return null;
+    }
+  }
+
   /** Writes a list that only ever grows, whole or not at all; not when it has not grown. */
   writeList(path: string, list: readonly unknown[]): void {
     if (this.written.get(path) === list.length) return;
@@ -61,11 +91,11 @@ export class StateDir {
   }
 
   /**
-   * Makes the directory, and takes back what a process that ended without cleaning up has left.
-   * @returns the commands that were run for that, for the log
+   * Makes the directory.
+   * @returns what is still in force of a process that was killed, or null
    * @throws Failure when another process works with this directory, or it cannot be made
    */
-  open(): readonly Command[] {
+  open(): Leftovers | null {
     try {
       mkdirSync(this.path, { recursive: true, mode: 0o755 });
     } catch (error) {
@@ -75,17 +105,14 @@ export class StateDir {
       );
     }
     const journal = this.readJournal();
-    if (journal === undefined) return [];
+    if (journal === undefined) return null;
     if (startTimeOf(journal.pid) === journal.startTime) {
       throw new Failure(
         EXIT.HOST,
         `flowpin already runs with ${this.path} (process ${journal.pid}); stop it or give another --tun`,
       );
     }
-    // Each on its own: a reboot or a person may have taken some of it back already.
-    runCommands(journal.undo, () => true);
-    rmSync(this.journalPath);
-    return journal.undo;
+    return journal;
   }
 
   /**
@@ -116,7 +143,9 @@ export class StateDir {
       return undefined;
     }
     try {
-      return JSON.parse(text) as Journal;
+      const journal = JSON.parse(text) as Journal;
+      if (Array.isArray(journal.changes)) return journal;
+      throw new Error('not a journal');
     } catch {
       throw new Failure(
         EXIT.HOST,
@@ -125,9 +154,14 @@ export class StateDir {
     }
   }
 
-  /** Writes down what takes the changes to the host back. @param undo in the order in which to run it */
-  writeJournal(undo: readonly Command[]): void {
-    const journal: Journal = { pid: process.pid, startTime: startTimeOf(process.pid) ?? '', undo };
+  /** Writes down what is changed on the host. @param facts the host as it was before the first change */
+  writeJournal(changes: readonly Change[], facts: HostFacts): void {
+    const journal: Journal = {
+      pid: process.pid,
+      startTime: startTimeOf(process.pid) ?? '',
+      changes,
+      facts,
+    };
     writeWhole(this.journalPath, JSON.stringify(journal));
   }
 }

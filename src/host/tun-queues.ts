@@ -12,8 +12,8 @@ export interface TunQueues {
 const BASE = OFFLOAD.CSUM | OFFLOAD.TSO4 | OFFLOAD.TSO6 | OFFLOAD.TSO_ECN;
 const USO = OFFLOAD.USO4 | OFFLOAD.USO6;
 
-/** @throws Failure when a queue cannot be opened */
-export function openTunQueues(tun: string, count: number): TunQueues {
+/** @param offload false: nothing unfinished @throws Failure when a queue cannot be opened */
+export function openTunQueues(tun: string, count: number, offload: boolean): TunQueues {
   const descriptors: number[] = [];
   for (let i = 0; i < count; i++) {
     const descriptor = openQueue(tun);
@@ -24,11 +24,17 @@ export function openTunQueues(tun: string, count: number): TunQueues {
     descriptors.push(descriptor);
   }
   const [first = -1] = descriptors;
-  return { descriptors, offloads: switchOffloadsOn(first) };
+  return { descriptors, offloads: offload ? switchOffloadsOn(first) : switchOffloadsOff(first) };
 }
 
 export function closeTunQueues(descriptors: readonly number[]): void {
   for (const descriptor of descriptors) closeDescriptor(descriptor);
+}
+
+/** A device of an earlier run may have them on. */
+function switchOffloadsOff(descriptor: number): string {
+  setOffload(descriptor, 0);
+  return 'none';
 }
 
 /** UDP segmentation came with kernel 6.2; an older one refuses the whole call. */

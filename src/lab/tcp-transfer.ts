@@ -6,12 +6,14 @@
 //                                                                                a line per connection
 //   node tcp-transfer.js --to 10.103.145.8:9000 --bytes 67108864 --seed 2        prints one line
 //
-// A line is a TransferReport as JSON. `--bytes` is how much this end sends.
+// A line is a TransferReport as JSON. `--bytes` is how much this end sends, `--pace` how many bytes a second at most,
+// `--silence` how many seconds without a byte it bears.
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { finished } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { SeededBytes } from './seeded-bytes.js';
 import { addressOf, splitAddress } from './socket-address.js';
@@ -39,6 +41,8 @@ const { values } = parseArgs({
     to: { type: 'string' },
     bytes: { type: 'string', default: '0' },
     seed: { type: 'string', default: '1' },
+    pace: { type: 'string' },
+    silence: { type: 'string', default: '10' },
   },
 });
 const bytes = Number(values.bytes);
@@ -47,7 +51,7 @@ const seed = Number(values.seed);
 /** Multiple of 4, see SeededBytes; a few times the largest super-packet. */
 const CHUNK_BYTES = 256 * 1024;
 /** Silence after which a transfer has failed. */
-const SILENCE_MS = 10_000;
+const SILENCE_MS = Number(values.silence) * 1000;
 
 async function report(socket: Socket): Promise<TransferReport> {
   const began = performance.now();
@@ -88,6 +92,7 @@ async function send(socket: Socket, tally: Tally): Promise<void> {
     const chunk = source.next(Math.min(left, CHUNK_BYTES));
     tally.add(chunk);
     if (!socket.write(chunk)) await once(socket, 'drain');
+    if (values.pace !== undefined) await sleep((chunk.length / Number(values.pace)) * 1000);
   }
   socket.end();
 }

@@ -32,6 +32,9 @@ export interface CountersSnapshot {
   readonly held: number;
   /** Packets by drop reason; reasons that never occurred are left out. */
   readonly dropped: Readonly<Record<string, number>>;
+  /** Packets that a worker gave to the one that owns them; those not taken over yet have no outcome yet. */
+  readonly handedOff: number;
+  readonly takenOver: number;
   readonly flowsCreated: number;
   readonly flowsReaped: number;
   /** Connections sent to another endpoint, after a refusal or after silence. */
@@ -68,6 +71,8 @@ export function readCounters(stateDir: string): CountersSnapshot {
     retried: total(COUNTER.RETRIED),
     held: total(COUNTER.HELD),
     dropped,
+    handedOff: total(COUNTER.HANDED_OFF),
+    takenOver: total(COUNTER.TAKEN_OVER),
     flowsCreated: total(COUNTER.FLOWS_CREATED),
     flowsReaped: total(COUNTER.FLOWS_REAPED),
     retries: total(COUNTER.RETRIES),

@@ -2,10 +2,10 @@
  * Tells the operator that a flow table is full, and who fills it. Runs in the main thread beside the workers and only reads:
  * the totals in their counter files every few seconds, and the entries of a table when one of them had no room.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { mapFile } from '../../native-bindings/index.js';
 import { FLOW_FILE, flowFileBytes, flowFileProblem, usedOf } from '../conntrack/flow-table.js';
 import { DropReason } from '../dataplane/verdict.js';
+import { readBeginning } from '../shared/read-beginning.js';
 import { COUNTER, TOTALS } from '../table/counters.js';
 import { addressText } from '../wire/address.js';
 import { FAMILY } from '../wire/family.js';
@@ -106,28 +106,12 @@ function pressureOf(countersPath: string): Pressure {
 }
 
 function talkersOf(path: string, family: number, capacity: number): TopTalkers | null {
-  const header = new Int32Array(FLOW_FILE.BYTES / 4);
   const bytes = flowFileBytes(family, capacity);
   // Looked at before it is mapped: mapping would make the file, or lengthen it.
+  const header = new Int32Array(FLOW_FILE.BYTES / 4);
   const size = readBeginning(path, header);
-  if (size === null || size < bytes || flowFileProblem(header, family, capacity) !== null) return null;
+  if (size === null || size < bytes || flowFileProblem(header, family) !== null) return null;
   const memory = mapFile(path, bytes);
   if (typeof memory === 'number') return null;
   return topTalkers(new Int32Array(memory, FLOW_FILE.BYTES), family, usedOf(header, capacity), TALKERS);
-}
-
-/** @returns the length of the file, or null when it cannot be read */
-function readBeginning(path: string, into: NodeJS.ArrayBufferView): number | null {
-  let file: number;
-  try {
-    file = openSync(path, 'r');
-  } catch {
-    return null;
-  }
-  try {
-    readSync(file, into, 0, into.byteLength, 0);
-    return fstatSync(file).size;
-  } finally {
-    closeSync(file);
-  }
 }

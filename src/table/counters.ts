@@ -7,7 +7,8 @@
 
 /**
  * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED or a
- * drop reason, when its fate is known; until then in HELD. */
+ * drop reason, when its fate is known; until then in HELD, or in the difference of HANDED_OFF and TAKEN_OVER.
+ */
 export const COUNTER = {
   RECEIVED: 0,
   RECEIVED_BYTES: 1,
@@ -29,6 +30,9 @@ export const COUNTER = {
   HELD: 12,
   /** Flows that were not ASSURED and made room for new ones in a full table (nf_conntrack's early_drop). */
   FLOWS_EVICTED: 13,
+  /** Packets given to the worker that owns them, which counts them as taken over and gives them their outcome. */
+  HANDED_OFF: 14,
+  TAKEN_OVER: 15,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
   DROPPED: 16,
 } as const;

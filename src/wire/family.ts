@@ -1,5 +1,6 @@
 /** The two address families, as the numbers that packets' records and tables carry. */
 export const FAMILY = { V4: 0, V6: 1 } as const;
+export const FAMILIES = [FAMILY.V4, FAMILY.V6] as const;
 
 /** Words of an address, by family. */
 export const ADDRESS_WORDS = [1, 4] as const;

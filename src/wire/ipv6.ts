@@ -11,7 +11,7 @@ export const IPV6 = {
 } as const;
 
 /** Extension headers that are walked (RFC 8200 section 4): next header, length in 8 bytes beyond the first 8. */
-const EXTENSION = { HOP_BY_HOP: 0, ROUTING: 43, FRAGMENT: 44, DESTINATION: 60 } as const;
+export const IPV6_EXTENSION = { HOP_BY_HOP: 0, ROUTING: 43, FRAGMENT: 44, DESTINATION: 60 } as const;
 
 /** Where a routing header says how many of its addresses are still to be visited (RFC 8200 section 4.4). */
 const SEGMENTS_LEFT = 3;
@@ -53,7 +53,7 @@ export const ipv6FirstTransport = (bytes: Uint8Array, fragment: number, end: num
 export function ipv6FragmentHeader(bytes: Uint8Array, at: number): number {
   let next = bytes[at + IPV6.NEXT_HEADER];
   let header = at + IPV6.SIZE;
-  while (next !== EXTENSION.FRAGMENT || isAtomic(bytes, header)) {
+  while (next !== IPV6_EXTENSION.FRAGMENT || isAtomic(bytes, header)) {
     const size = extensionBytes(bytes, header, next);
     next = bytes[header];
     header += size;
@@ -76,18 +76,18 @@ function walk(bytes: Uint8Array, first: number, from: number, end: number): numb
   let next = first;
   let header = from;
   for (let left = EXTENSIONS_MAX; left > 0; left--) {
-    const isFragment = next === EXTENSION.FRAGMENT;
+    const isFragment = next === IPV6_EXTENSION.FRAGMENT;
     if (
       !isFragment &&
-      next !== EXTENSION.HOP_BY_HOP &&
-      next !== EXTENSION.ROUTING &&
-      next !== EXTENSION.DESTINATION
+      next !== IPV6_EXTENSION.HOP_BY_HOP &&
+      next !== IPV6_EXTENSION.ROUTING &&
+      next !== IPV6_EXTENSION.DESTINATION
     )
       return header;
     if (end - header < 8) return IPV6_BAD_EXTENSION;
     if (isFragment && !isAtomic(bytes, header)) return IPV6_FRAGMENT;
     const size = extensionBytes(bytes, header, next);
-    if (next === EXTENSION.ROUTING && bytes[header + SEGMENTS_LEFT] !== 0) return header;
+    if (next === IPV6_EXTENSION.ROUTING && bytes[header + SEGMENTS_LEFT] !== 0) return header;
     next = bytes[header];
     header += size;
     if (header > end) return IPV6_BAD_EXTENSION;
@@ -102,4 +102,4 @@ const isAtomic = (bytes: Uint8Array, header: number): boolean =>
 
 /** The second byte of a fragment header is reserved, that of the others is their length. */
 const extensionBytes = (bytes: Uint8Array, header: number, next: number): number =>
-  next === EXTENSION.FRAGMENT ? IPV6_FRAGMENT_HEADER.SIZE : 8 + (bytes[header + 1] << 3);
+  next === IPV6_EXTENSION.FRAGMENT ? IPV6_FRAGMENT_HEADER.SIZE : 8 + (bytes[header + 1] << 3);

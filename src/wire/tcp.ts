@@ -15,9 +15,13 @@ export const TCP = {
 /** Bits of FLAGS. */
 export const TCP_FLAG = { FIN: 0x01, SYN: 0x02, RST: 0x04, PSH: 0x08, ACK: 0x10, URG: 0x20 } as const;
 
+/** Length of the header in bytes, options included: 20 to 60 once `tcpFits` said yes. */
+export const tcpHeaderBytes = (bytes: Uint8Array, at: number): number =>
+  (bytes[at + TCP.DATA_OFFSET] >>> 4) << 2;
+
 /** Whether a TCP header, options included, lies within [at, end), until DATA_OFFSET is written. */
 export function tcpFits(bytes: Uint8Array, at: number, end: number): boolean {
   if (end - at < TCP.SIZE) return false;
-  const headerBytes = (bytes[at + TCP.DATA_OFFSET] >>> 4) << 2;
+  const headerBytes = tcpHeaderBytes(bytes, at);
   return headerBytes >= TCP.SIZE && headerBytes <= end - at;
 }

@@ -588,7 +588,7 @@ for (const {
       const [, later] = cutAll(frame(datagram), 2400);
       p.send(later);
       const { cx } = p;
-      new WorkerContext({ ...cx, penalties: cx.retry.penalties });
+      new WorkerContext({ ...cx, penalties: cx.retry.penalties, coalesce: 0 });
       t.strictSame(p.counts, { received: 1, 'fragment-timeout': 1 });
     });
   });

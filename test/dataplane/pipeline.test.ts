@@ -3,7 +3,7 @@ import t from 'tap';
 import { DROP_REASON_NAMES } from '../../src/dataplane/verdict.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../../src/table/counters.js';
 import { TestDataplane } from '../support/dataplane.js';
-import { frame, type PacketSpec, view } from '../support/packets.js';
+import { frame, type PacketSpec, VNET_BYTES, view } from '../support/packets.js';
 
 const VIP = '10.103.145.7:8888';
 const ENDPOINTS = ['10.244.0.3:8080', '10.244.1.2:8080', '10.244.2.2:8080'];
@@ -162,6 +162,7 @@ for (const { name, VIP, ENDPOINTS, CLIENT, POOL, OWN, vipIp, clientIp, OPTIONS }
       t.equal(answer.ipChecksumRight, true);
       const isV4 = name === 'IPv4';
       t.equal(answer.length, isV4 ? 576 : 1280, 'as much is quoted as fits');
+      if (isV4) t.equal(out[VNET_BYTES + 1], 0xc0, 'with the precedence of network control');
       t.match(
         answer.icmp,
         isV4 ? { type: 3, code: 3, checksumRight: true } : { type: 1, code: 4, checksumRight: true },
@@ -382,7 +383,7 @@ t.test('the life of a flow', async (t) => {
   t.test('a flow goes on when another worker takes over the file', async (t) => {
     const plane = new TestDataplane(HTTPENV);
     const first = plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'] });
-    const next = new TestDataplane(HTTPENV, { flowFile: plane.cx.flows[0].entries.buffer, seed: 99 });
+    const next = new TestDataplane(HTTPENV, { flowFiles: [plane.cx.flows[0].entries.buffer], seed: 99 });
     const again = next.forward({ from: CLIENT, to: VIP });
     t.strictSame([again.from, again.to], [first.from, first.to]);
   });

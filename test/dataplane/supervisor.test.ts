@@ -1,68 +1,14 @@
 /** Real worker threads, with a FIFO in the place of the TUN queue: what is written into it is a frame. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { timeoutsOf } from '../../src/conntrack/timeouts.js';
-import { Publisher } from '../../src/control/publish/publisher.js';
-import { Supervisor } from '../../src/dataplane/supervisor.js';
 import { DropReason } from '../../src/dataplane/verdict.js';
 import { COUNTER } from '../../src/table/counters.js';
-import { SIGNAL, signalsFor } from '../../src/table/signals.js';
+import { SIGNAL } from '../../src/table/signals.js';
 import { tableOf } from '../support/dataplane.js';
 import { frame } from '../support/packets.js';
-
-const NO_POOL = {
-  addresses: new Int32Array(0),
-  network: new Int32Array(4),
-  mask: new Int32Array(4).fill(-1),
-};
-
-interface Rig {
-  readonly signals: Int32Array;
-  readonly publisher: Publisher;
-  readonly supervisor: Supervisor;
-  readonly ended: Promise<void>;
-  readonly restarts: string[];
-  readonly counters: () => Float64Array;
-}
-
-function rig(dir: string, descriptors: number[]): Rig {
-  const workers = descriptors.length;
-  const signals = signalsFor(workers);
-  const publisher = new Publisher(signals, tableOf({ '10.96.0.1:80/tcp': ['10.1.0.1:80'] }), () =>
-    supervisor.wake(),
-  );
-  const restarts: string[] = [];
-  const supervisor: Supervisor = new Supervisor({
-    workers,
-    signals,
-    startupOf: (worker) => ({
-      worker,
-      descriptor: descriptors[worker],
-      signals,
-      ...publisher.connect(worker),
-      flowsPaths: [join(dir, `flows4-${worker}`), join(dir, `flows6-${worker}`)],
-      flowCapacity: 1024,
-      countersPath: join(dir, `counters-${worker}`),
-      affinityPath: join(dir, 'affinity'),
-      affinityCapacity: 1024,
-      turns: new Int32Array(new SharedArrayBuffer(64)),
-      active: new Int32Array(new SharedArrayBuffer(64)),
-      penalties: new Int32Array(new SharedArrayBuffer(64)),
-      seed: 1,
-      snatPools: [NO_POOL, NO_POOL],
-      timeouts: timeoutsOf('linux'),
-    }),
-    onRestart: (_, failure) => restarts.push(failure.message),
-  });
-  const ended = supervisor.run();
-  const counters = () => {
-    const bytes = readFileSync(join(dir, 'counters-0'));
-    return new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + 1024));
-  };
-  return { signals, publisher, supervisor, ended, restarts, counters };
-}
+import { rig } from '../support/supervisor.js';
 
 function fifo(dir: string, name: string): number {
   execFileSync('mkfifo', [join(dir, name)]);

@@ -41,7 +41,7 @@ process.exit(0);
 `;
 
 t.test('a connection goes on through a flood, and who made it is said', async (t) => {
-  const args = ['--input-type=module', '-e', SCRIPT, HTTPENV.clusterIP, ECHO, '9000'];
+  const args = ['--input-type=module', '-e', SCRIPT, HTTPENV.clusterIP, ECHO, '14000'];
   const { stdout, stderr } = await client.run(process.execPath, args, { timeoutMs: 40_000 });
   t.ok(stdout, stderr);
   t.match(lastJson<object>(stdout), { first: /^HTTP\/1\.1 200/, second: /^HTTP\/1\.1 200/ });

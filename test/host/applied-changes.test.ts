@@ -1,7 +1,7 @@
 /** Which changes are made and taken back when the plan changes, and that the journal is always ahead of the host. */
 import t from 'tap';
-import { AppliedChanges } from '../../src/host/applied-changes.js';
-import { type Change, type Command, commandText, ip, type runCommands } from '../../src/host/change.js';
+import { AppliedChanges, undoAtStop } from '../../src/host/applied-changes.js';
+import { type Change, commandText, ip, type runCommands } from '../../src/host/change.js';
 import { Failure } from '../../src/shared/failure.js';
 
 /** A host of memory: what was run on it, and what the journal said at each moment. */
@@ -13,8 +13,8 @@ class FakeHost {
   private journal: string[] = [];
 
   readonly state = {
-    writeJournal: (undo: readonly Command[]): void => {
-      this.journal = undo.map(commandText);
+    write: (changes: readonly Change[]): void => {
+      this.journal = undoAtStop(changes).map(commandText);
       this.ran.push(`journal: ${this.journal.join(', ')}`);
     },
     remove: (): void => {
@@ -83,6 +83,26 @@ t.test('only the difference is made and taken back', async (t) => {
   applied.undo();
   t.strictSame(host.since(), ['ip del device'], 'routes go with it');
 });
+
+t.test(
+  'what a killed process left is asked for again, gone on with, and taken back when nobody wants it',
+  async (t) => {
+    const host = new FakeHost();
+    const applied = new AppliedChanges(host.state, host.run);
+    host.fails.add('ip add device'); // it is there already
+    applied.resume([device, route('a'), route('b')]);
+    t.strictSame(host.since(), ['journal: ip del device', 'ip add device', 'ip add a', 'ip add b']);
+    const wanted = [device, route('b'), route('c')];
+    t.strictSame(applied.add(wanted), { made: 1, problems: [] });
+    t.strictSame(applied.removeOthers(wanted), { removed: 1, problems: [] });
+    t.strictSame(
+      host.since().filter((text) => !text.startsWith('journal')),
+      ['ip add c', 'ip del a'],
+    );
+    applied.undo();
+    t.strictSame(host.since(), ['ip del device']);
+  },
+);
 
 t.test('one Service that fails is told and tried again; the others are served', async (t) => {
   const host = new FakeHost();

@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { AppliedChanges } from '../../src/host/applied-changes.js';
-import { type Change, commandText, readSysctl, runCommands, sysctl } from '../../src/host/change.js';
+import { AppliedChanges, type Journal } from '../../src/host/applied-changes.js';
+import { type Change, readSysctl, runCommands, sysctl } from '../../src/host/change.js';
+import { readHostFacts } from '../../src/host/facts.js';
 import { StateDir } from '../../src/host/state-dir.js';
 import { Failure } from '../../src/shared/failure.js';
 
@@ -13,12 +14,19 @@ const impossible: Change = {
   undo: sysctl('net.flowpin.nothing', '0'),
 };
 
+const FACTS = readHostFacts('flowpin0');
+
+const journalOf = (state: StateDir): Journal => ({
+  write: (changes) => state.writeJournal(changes, FACTS),
+  remove: () => state.remove(),
+});
+
 t.test('a change that fails is named, and the directory is gone again', async (t) => {
   const path = join(t.testdir(), 'state', 'flowpin0');
   const state = new StateDir(path);
-  t.strictSame(state.open(), []);
+  t.equal(state.open(), null);
   t.throws(
-    () => new AppliedChanges(state).add([impossible]),
+    () => new AppliedChanges(journalOf(state)).add([impossible]),
     /`sysctl -w net.flowpin.nothing=1` failed: .*ENOENT/,
   );
   t.equal(existsSync(path), false);
@@ -28,24 +36,24 @@ t.test('the journal names the process that wrote it', async (t) => {
   const path = join(t.testdir(), 'flowpin0');
   const state = new StateDir(path);
   state.open();
-  state.writeJournal([]);
+  state.writeJournal([], FACTS);
   const journal = JSON.parse(readFileSync(join(path, 'journal.json'), 'utf8')) as { pid: number };
   t.equal(journal.pid, process.pid);
   state.remove();
   t.equal(existsSync(path), false);
 });
 
-t.test('what a killed process left is taken back by the next start; flows stay', async (t) => {
+t.test('what a killed process left is found by the next start; flows stay', async (t) => {
   const path = join(t.testdir(), 'flowpin0');
   mkdirSync(path);
   const ended = spawnSync('true').pid;
   writeFileSync(
     join(path, 'journal.json'),
-    JSON.stringify({ pid: ended, startTime: '1', undo: [impossible.undo] }),
+    JSON.stringify({ pid: ended, startTime: '1', changes: [impossible], facts: FACTS }),
   );
   writeFileSync(join(path, 'flows-0'), 'flows');
-  t.strictSame(new StateDir(path).open().map(commandText), ['sysctl -w net.flowpin.nothing=0']);
-  t.equal(existsSync(join(path, 'journal.json')), false);
+  t.match(new StateDir(path).open(), { changes: [impossible], facts: FACTS });
+  t.equal(existsSync(join(path, 'journal.json')), true, 'until it was taken back');
   t.equal(readFileSync(join(path, 'flows-0'), 'utf8'), 'flows');
 });
 
@@ -53,7 +61,7 @@ t.test('a directory that a running process works with is left alone', async (t) 
   const path = join(t.testdir(), 'flowpin0');
   const state = new StateDir(path);
   state.open();
-  state.writeJournal([]);
+  state.writeJournal([], FACTS);
   t.throws(() => new StateDir(path).open(), /already runs with .* \(process \d+\)/);
   t.equal(existsSync(join(path, 'journal.json')), true);
 });
@@ -63,15 +71,20 @@ t.test(
   async (t) => {
     const path = join(t.testdir(), 'flowpin0');
     mkdirSync(path);
-    writeFileSync(join(path, 'journal.json'), JSON.stringify({ pid: process.pid, startTime: '1', undo: [] }));
-    t.strictSame(new StateDir(path).open(), []);
+    writeFileSync(
+      join(path, 'journal.json'),
+      JSON.stringify({ pid: process.pid, startTime: '1', changes: [], facts: FACTS }),
+    );
+    t.match(new StateDir(path).open(), { changes: [] });
   },
 );
 
 t.test('a damaged journal stops the start and says what to look at', async (t) => {
-  const dir = t.testdir({ 'journal.json': '{' });
-  t.throws(() => new StateDir(dir).open(), Failure);
-  t.throws(() => new StateDir(dir).open(), /damaged; check `ip link`/);
+  for (const text of ['{', '{}', 'null', '{"pid":1,"undo":[]}']) {
+    const dir = t.testdir({ 'journal.json': text });
+    t.throws(() => new StateDir(dir).open(), Failure);
+    t.throws(() => new StateDir(dir).open(), /damaged; check `ip link`/);
+  }
 });
 
 t.test('a state directory that cannot be made says how to choose another', async (t) => {

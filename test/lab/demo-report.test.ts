@@ -53,7 +53,14 @@ t.test('the whole text', async (t) => {
         retried: 0,
         held: 0,
       },
-      ...{ dropped: { 'malformed-ipv4': 3 }, flowsCreated: 301, flowsReaped: 0, retries: 0 },
+      ...{
+        dropped: { 'malformed-ipv4': 3 },
+        handedOff: 0,
+        takenOver: 0,
+        flowsCreated: 301,
+        flowsReaped: 0,
+        retries: 0,
+      },
       endpoints: HTTPENV.endpoints.map((endpoint) => ({
         ...{ servicePort: 'default/httpenv', protocol: 'TCP', endpoint, flows: 100 },
         ...{ packetsOriginal: 600, bytesOriginal: 45_000, packetsReply: 500, bytesReply: 1_234_567 },

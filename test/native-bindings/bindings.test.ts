@@ -24,10 +24,12 @@ const FRAME_AT = 6;
 function slabOn(descriptor: number) {
   const slab = new ArrayBuffer(SLOTS * SLOT_BYTES);
   const lengths = new Int32Array(SLOTS);
+  const chain = new Int32Array(SLOTS * 3);
   return {
     bytes: new Uint8Array(slab),
     lengths,
-    bound: bindSlab(descriptor, slab, lengths, SLOT_BYTES, FRAME_AT),
+    chain,
+    bound: bindSlab(descriptor, slab, lengths, chain, SLOT_BYTES, FRAME_AT),
   };
 }
 
@@ -105,6 +107,40 @@ t.test('a queue', async (t) => {
   t.equal(errnoName(waitReadable(bound, -1, -1)), 'EINVAL', 'never a wait without an upper bound');
 });
 
+t.test('slots that are chained are one packet', async (t) => {
+  const fifo = join(t.testdir(), 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const descriptor = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
+  t.teardown(() => closeSync(descriptor));
+  const { bytes, lengths, chain, bound } = slabOn(descriptor);
+  for (const [slot, text] of ['head', '..mid', 'alone', '.end'].entries()) {
+    bytes.set(Buffer.from(text), slot * SLOT_BYTES + FRAME_AT);
+  }
+  const read = (): string => {
+    const { bytes: into, lengths: read, bound: reader } = slabOn(descriptor);
+    t.equal(readBatch(reader), 1);
+    return Buffer.from(into.subarray(FRAME_AT, FRAME_AT + read[0]!)).toString();
+  };
+
+  lengths.set([4, 0, 5, 0]);
+  chain.set([2, 0, 0, 4, 2, 3, 0, 0, 0, 0, 1, 3]); // 0 -> 1 from byte 2, 3 bytes -> 3 from byte 1, 3 bytes
+  t.equal(writeBatch(bound, 4), 2);
+  t.equal(read(), 'headmidendalone', 'a pipe runs writes together; their order is that of the heads');
+
+  const wrong = {
+    'round in a circle': [2, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0],
+    'out of the slab': [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    'from before its frame': [2, 0, 0, 0, -1, 1, 0, 0, 0, 0, 0, 0],
+    'beyond its slot': [2, 0, 0, 0, 100, 100, 0, 0, 0, 0, 0, 0],
+  };
+  for (const [name, numbers] of Object.entries(wrong)) {
+    lengths.set([4, 0, 0, 0]);
+    chain.set(numbers);
+    t.equal(writeBatch(bound, 4), 0, name);
+    t.equal(errnoName(lengths[0]!), 'EINVAL');
+  }
+});
+
 t.test('a frame that is refused gets its errno, the others go on', async (t) => {
   const descriptor = openSync('/dev/full', 'w');
   t.teardown(() => closeSync(descriptor));
@@ -136,23 +172,25 @@ t.test('a device cannot have every name', async (t) => {
 t.test('a call with wrong arguments throws', async (t) => {
   const slab = new ArrayBuffer(SLOTS * SLOT_BYTES);
   const lengths = new Int32Array(SLOTS);
+  const chain = new Int32Array(SLOTS * 3);
   const wrong =
     (...args: unknown[]) =>
     () =>
       (bindSlab as (...args: unknown[]) => unknown)(...args);
   t.throws(
-    wrong(0, slab, lengths, SLOT_BYTES + 1, FRAME_AT),
+    wrong(0, slab, lengths, chain, SLOT_BYTES + 1, FRAME_AT),
     TypeError,
     'a slab that is shorter than its slots',
   );
   t.throws(
-    wrong(0, slab, new Uint32Array(SLOTS), SLOT_BYTES, FRAME_AT),
+    wrong(0, slab, new Uint32Array(SLOTS), chain, SLOT_BYTES, FRAME_AT),
     TypeError,
     'lengths of another type',
   );
-  t.throws(wrong(0, slab, lengths, SLOT_BYTES, SLOT_BYTES), TypeError, 'no room for a frame');
-  t.throws(wrong(0, slab, lengths, SLOT_BYTES, -1), TypeError);
-  t.throws(wrong(0, 'slab', lengths, SLOT_BYTES, FRAME_AT), TypeError);
+  t.throws(wrong(0, slab, lengths, chain, SLOT_BYTES, SLOT_BYTES), TypeError, 'no room for a frame');
+  t.throws(wrong(0, slab, lengths, chain, SLOT_BYTES, -1), TypeError);
+  t.throws(wrong(0, slab, lengths, lengths, SLOT_BYTES, FRAME_AT), TypeError, 'a chain of another length');
+  t.throws(wrong(0, 'slab', lengths, chain, SLOT_BYTES, FRAME_AT), TypeError);
   t.throws(() => (readBatch as (bound: unknown) => unknown)({}), TypeError);
   t.throws(() => (mapFile as (path: unknown, bytes: unknown) => unknown)('x', 'y'), TypeError);
 });

@@ -18,7 +18,10 @@ const SERVICES = { [`${VIP}/udp`]: ['10.244.0.9:53'], [`${VIP6}/udp`]: ['[fd00:2
 
 /** A table in which the clients have so many flows, each one's first one answered. */
 function filled(clients: Record<string, number>, vip = VIP, flowFile?: ArrayBuffer): TestDataplane {
-  const plane = new TestDataplane(SERVICES, { flowCapacity: 1024, ...(flowFile && { flowFile }) });
+  const plane = new TestDataplane(SERVICES, {
+    flowCapacity: 1024,
+    ...(flowFile && { flowFiles: [flowFile] }),
+  });
   for (const [client, flows] of Object.entries(clients)) {
     for (let port = 1; port <= flows; port++) {
       const there = plane.forward({ from: `${client}:${port}`, to: vip, protocol: 'udp' });

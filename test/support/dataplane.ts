@@ -1,4 +1,5 @@
 /** The real pipeline on the in-memory device, over tables written by hand: packets in, packets out, counters out. */
+import type { Share } from '../../src/conntrack/owner.js';
 import { InMemoryDataplane } from '../../src/dataplane/in-memory.js';
 import { DROP_REASON_NAMES } from '../../src/dataplane/verdict.js';
 import { type SnatPool, snatPoolOf } from '../../src/host/snat-pool.js';
@@ -48,6 +49,8 @@ export interface TableOptions {
   ids?: Ids;
   /** Masquerade every flow, as a proxy without cluster CIDR does; true unless said otherwise. */
   masquerade?: boolean;
+  /** Addresses of this node. */
+  local?: readonly string[];
   /** ENDPOINT_STATE of endpoints that no Service has; GONE unless said otherwise. */
   gone?: number;
 }
@@ -83,6 +86,10 @@ export function tableOf(services: Services, options: TableOptions = {}): SharedA
     builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, family, address, half(port), protocol, handle);
     builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
   }
+  for (const text of options.local ?? []) {
+    const address = addressWords(text);
+    builder.addAddress(address.length === 1 ? 0 : 1, address, ADDRESS_FLAG.LOCAL | ADDRESS_FLAG.NODE_PORTS);
+  }
   const states = Int32Array.from({ length: ids.count }, (_, id) =>
     id === 0 || live.has(id) ? ENDPOINT_STATE.LIVE : (options.gone ?? ENDPOINT_STATE.GONE),
   );
@@ -97,13 +104,19 @@ function parseFrontend(text: string): { address: number[]; port: number; protoco
 export interface DataplaneOptions extends TableOptions {
   seed?: number;
   flowCapacity?: number;
-  /** A flow table's file (of IPv4) to go on with. */
-  flowFile?: ArrayBufferLike;
+  /** Flow tables' files to go on with, by family. */
+  flowFiles?: readonly (ArrayBufferLike | undefined)[];
   /** Words by TIMEOUT; those of profile linux unless given. */
   timeouts?: Int32Array;
+  /** Bits of COALESCE; none unless given. */
+  coalesce?: number;
+  /** One of several workers, the rings between them, and what they share; see workers.ts. */
+  share?: Share;
+  rings?: Int32Array;
+  active?: Int32Array;
 }
 
-const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
+export const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
   const pool = snatPoolOf(parseCidr(text)!);
   if (typeof pool === 'string') throw new Error(pool);
   return pool;
@@ -119,11 +132,14 @@ export class TestDataplane extends InMemoryDataplane {
       table: tableOf(services, { ...options, ids }),
       snatPools: POOLS,
       turns: new Int32Array(new SharedArrayBuffer(ROWS * 4)),
-      active: new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4)),
+      active: options.active ?? new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4)),
       seed: options.seed ?? 1,
       flowCapacity: options.flowCapacity ?? 1024,
-      flowFiles: [options.flowFile],
+      ...(options.flowFiles && { flowFiles: options.flowFiles }),
       ...(options.timeouts && { timeouts: options.timeouts }),
+      ...(options.coalesce && { coalesce: options.coalesce }),
+      ...(options.share && { share: options.share }),
+      ...(options.rings && { rings: options.rings }),
     });
     this.ids = ids;
     this.options = options;
@@ -175,6 +191,8 @@ export class TestDataplane extends InMemoryDataplane {
     add('reset', COUNTER.RESET);
     add('retried', COUNTER.RETRIED);
     add('held', COUNTER.HELD);
+    add('handed-off', COUNTER.HANDED_OFF);
+    add('taken-over', COUNTER.TAKEN_OVER);
     for (const [reason, name] of DROP_REASON_NAMES.entries()) add(name, COUNTER.DROPPED + reason);
     return counts;
   }

@@ -13,6 +13,8 @@ export interface PacketSpec {
   flags?: TcpFlag[];
   seq?: number;
   ack?: number;
+  /** TCP options; as many bytes as whole words. */
+  tcpOptions?: Uint8Array;
   payload?: Uint8Array;
   /** IPv4 options, or IPv6 extension headers (then `extensions` says of which kind the first is). */
   options?: Uint8Array;
@@ -45,7 +47,8 @@ export function frame(spec: PacketSpec): Uint8Array {
   const protocol = typeof spec.protocol === 'number' ? spec.protocol : PROTOCOLS[spec.protocol ?? 'tcp'];
   const payload = spec.payload ?? new Uint8Array(0);
   const options = spec.options ?? new Uint8Array(0);
-  const l4Header = L4_HEADER_BYTES[protocol] ?? 0;
+  const tcpOptions = spec.tcpOptions ?? new Uint8Array(0);
+  const l4Header = (L4_HEADER_BYTES[protocol] ?? 0) + tcpOptions.length;
   const ipHeader = (version === 4 ? 20 : 40) + options.length;
   const total = ipHeader + l4Header + payload.length;
   const bytes = new Uint8Array(VNET_BYTES + total);
@@ -81,7 +84,8 @@ export function frame(spec: PacketSpec): Uint8Array {
   if (protocol === 6) {
     ip.setUint32(ipHeader + 4, spec.seq ?? 1000);
     ip.setUint32(ipHeader + 8, spec.ack ?? 0);
-    ip.setUint8(ipHeader + 12, 5 << 4);
+    ip.setUint8(ipHeader + 12, (l4Header / 4) << 4);
+    bytes.set(tcpOptions, VNET_BYTES + ipHeader + 20);
     ip.setUint8(
       ipHeader + 13,
       (spec.flags ?? ['ACK']).reduce((bits, flag) => bits | FLAG_BITS[flag], 0),

@@ -1,19 +1,22 @@
 /**
  * The data plane of a run: one or more workers' contexts of the production pipeline, over one clock.
  *
- * The result does not depend on how many workers there are: a flow belongs to one of them by its client's address and port;
+ * The result does not depend on how many workers there are: a flow belongs to one of them by its client's address and port,
+ * as in production;
  * what production shares among workers (turns, connections by endpoint, penalties, affinities) is shared; all draw from one
  * generator, in the order of the packets; and expired flows are reaped to the end at every full second, as they expire.
  */
 
 import { ENTRY, STATUS } from '../../conntrack/entry.js';
 import { flowFileBytes } from '../../conntrack/flow-table.js';
+import { ownerOf, shardOf, stirWords } from '../../conntrack/owner.js';
+import type { PoolWords } from '../../conntrack/port-pool.js';
 import { Registry } from '../../control/compile/registry.js';
+import { handOffRings } from '../../dataplane/hand-off.js';
 import { freshAffinity, InMemoryDataplane } from '../../dataplane/in-memory.js';
-import type { PoolWords } from '../../dataplane/worker.js';
-import { finish, mix } from '../../shared/hash.js';
 import { Random } from '../../shared/random.js';
 import { ENDPOINT_ROWS } from '../../table/counters.js';
+import { half, word } from '../../wire/byte-order.js';
 import { FAMILY } from '../../wire/family.js';
 
 /** Where the data plane's clock stands when a run begins. */
@@ -58,6 +61,7 @@ export class Balancer {
       new ArrayBuffer(flowFileBytes(FAMILY.V6, flowCapacity)),
     ]);
     this.#shared = {
+      rings: handOffRings(workers),
       snatPools: [NO_POOL, NO_POOL_V6],
       turns,
       active: this.#active,
@@ -89,7 +93,7 @@ export class Balancer {
    * @returns frames that came out
    */
   send(frame: Uint8Array, client: number, port: number, ms: number): Uint8Array[] {
-    const worker = this.#workers[ownerOf(client, port, this.#workers.length)];
+    const worker = this.#workers[workerOf(client, port, this.#workers.length)];
     worker.nowMs = Balancer.clockOf(ms);
     const sent = worker.send(frame);
     if (!this.#pinned) forgetFlows(worker, Number.POSITIVE_INFINITY);
@@ -149,6 +153,7 @@ export class Balancer {
       ...this.#shared,
       table,
       flowFiles: this.#files[worker],
+      share: { worker, workers: this.#files.length },
       nowMs: Balancer.clockOf(ms),
     });
   }
@@ -158,6 +163,6 @@ function forgetFlows({ cx }: InMemoryDataplane, nowSec: number): void {
   for (const flows of cx.flows) flows.reap(nowSec, flows.sweepCount, flows.sweepCount);
 }
 
-/** A pure function of the flow's client, as design has it for the workers of a TUN device. */
-const ownerOf = (client: number, port: number, workers: number): number =>
-  workers === 1 ? 0 : (finish(mix(mix(0x6f776e72, client | 0), port)) >>> 0) % workers;
+/** As the workers of a TUN device have it. */
+const workerOf = (client: number, port: number, workers: number): number =>
+  ownerOf(shardOf(stirWords(Int32Array.of(word(client)), 0, 1), half(port)), workers);
