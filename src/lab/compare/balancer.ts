@@ -7,7 +7,6 @@
  * generator, in the order of the packets; and expired flows are reaped to the end at every full second, as they expire.
  */
 
-import { ENTRY, STATUS } from '../../conntrack/entry.js';
 import { flowFileBytes } from '../../conntrack/flow-table.js';
 import { ownerOf, shardOf, stirWords } from '../../conntrack/owner.js';
 import type { PoolWords } from '../../conntrack/port-pool.js';
@@ -126,26 +125,15 @@ export class Balancer {
   }
 
   /**
-   * One worker is gone, as by kill -9, and another takes its place: flows are in the mapped file, kept SYNs are lost.
+   * The workers are gone, as by kill -9, and others take their places: flows are in the mapped files, kept SYNs are lost. All
+   * of them at once, so that it is the same for any number.
    * @param table the current one
    */
-  killWorker(worker: number, table: SharedArrayBuffer, ms: number): void {
-    // The new one counts the flows that it finds, as after a restart of the process.
-    for (const flows of this.#workers[worker].cx.flows) {
-      for (let number = 0; number < flows.sweepCount; number++) {
-        const at = number * flows.entryWords;
-        if (flows.entries[at] & STATUS.LIVE) this.#active[flows.entries[at + ENTRY.ENDPOINT]]--;
-      }
-    }
-    this.#workers[worker] = this.#start(worker, table, ms);
-  }
-
-  /** Flows in all tables. */
-  get flowCount(): number {
-    return this.#workers.reduce(
-      (sum, { cx }) => sum + cx.flows.reduce((count, flows) => count + flows.count, 0),
-      0,
-    );
+  killWorkers(table: SharedArrayBuffer, ms: number): void {
+    this.#active.fill(0); // the new ones count the flows that they find
+    this.#files.forEach((_, worker) => {
+      this.#workers[worker] = this.#start(worker, table, ms);
+    });
   }
 
   #start(worker: number, table: SharedArrayBuffer, ms: number): InMemoryDataplane {

@@ -137,7 +137,7 @@ function happenings(): [string, string, LabEvent[]][] {
       'other Services come and go, five times a second',
       at('table-update', { times: 50, everyMs: 200 }),
     ],
-    ['worker killed', 'a worker of the data plane is killed and started again', at('worker-killed')],
+    ['workers killed', 'the workers of the data plane are killed and started again', at('workers-killed')],
   ];
 }
 

@@ -277,8 +277,8 @@ class Simulation {
       case 'table-update':
         this.#repeat(event.times, event.everyMs, () => this.#change(() => this.#cluster.unrelatedUpdate()));
         break;
-      case 'worker-killed':
-        this.#balancer.killWorker(0, this.#table, this.#timeline.nowMs);
+      case 'workers-killed':
+        this.#balancer.killWorkers(this.#table, this.#timeline.nowMs);
         break;
     }
   }

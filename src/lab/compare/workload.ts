@@ -38,7 +38,7 @@ export const EVENTS = [
   'endpoint-flapping',
   'rolling-replacement',
   'table-update',
-  'worker-killed',
+  'workers-killed',
 ] as const;
 export type EventName = (typeof EVENTS)[number];
 

@@ -117,14 +117,14 @@ const CASES: [
     ({ broken, causes }) => broken > 0 && causes.reset === broken,
   ],
   [
-    'table updates and the loss of a worker are noticed by nobody',
+    'table updates are noticed by nobody',
     'table updates',
     [...PINNED, 'hash mod n', 'Maglev'],
     ({ broken, failed, moved, unanswered }) => broken + failed + moved + unanswered === 0,
   ],
   [
-    'the loss of a worker is noticed by nobody',
-    'worker killed',
+    'the loss of the workers is noticed by nobody',
+    'workers killed',
     [...PINNED, 'hash mod n', 'Maglev'],
     ({ broken, failed, moved, unanswered }) => broken + failed + moved + unanswered === 0,
   ],
