@@ -165,7 +165,7 @@ export function wholeFlowsChart(forms: readonly ClosedForm[]): Promise<string> {
     }) as const;
   return svgOf({
     data: { values: found },
-    width: 420,
+    width: 340,
     height: 200,
     layer: [
       { mark: { type: 'line' }, encoding: { ...shape, y: y('expected') } },

@@ -1,6 +1,7 @@
 /** What the numbers of a scenario mean to users, one sentence for each measure that has something to say. */
 import { fairMaximumChance } from '../statistics.js';
 import { grouped, outOf, percent, seconds } from '../wording.js';
+import type { ClosedForm } from './closed-forms.js';
 import type { Measures } from './measures.js';
 import type { Strategy } from './strategies.js';
 
@@ -10,6 +11,16 @@ export const FALSE_ALARM_LEVEL = 0.001;
 interface Judged {
   readonly strategy: Strategy;
   readonly measures: Measures;
+}
+
+/** Whether formulas and pipeline agree. */
+export function closedFormsSentence(forms: readonly ClosedForm[]): string {
+  const apart = forms.filter(
+    ({ measured, bound, p }) => (bound !== null && measured > bound) || (p !== null && p < FALSE_ALARM_LEVEL),
+  );
+  return apart.length === 0
+    ? `All ${forms.length} agree: no p below ${FALSE_ALARM_LEVEL}, no bound passed.`
+    : `Not as the formula says: ${list(apart.map(({ what }) => what))}.`;
 }
 
 /** @param k packets of every client until it has all it wants; null when they differ */

@@ -10,6 +10,8 @@ import {
 } from './charts.js';
 import type { ClosedForm } from './closed-forms.js';
 import type { Comparison, Scenario } from './compare.js';
+import { closedFormsSentence } from './judge.js';
+import type { Evenness } from './measures.js';
 import { cascadeSentences, falseAlarmsSentence, pText, shareText } from './report-table.js';
 
 /** The same comparison gives the same bytes. */
@@ -22,6 +24,7 @@ export async function comparisonHtml(comparison: Comparison): Promise<string> {
       section(
         'Closed forms',
         'what a formula says, and what the pipeline does',
+        list([closedFormsSentence(closedForms)]),
         `<div class="pair">${figure(
           await wholeFlowsChart(closedForms),
           'Choice per packet, no flow table. Lines: n<sup>-(k-1)</sup>. Points: measured.',
@@ -112,9 +115,10 @@ async function scenarioHtml(scenario: Scenario): Promise<string> {
 }
 
 function numbers({ rows }: Scenario): string {
+  const hasEvenness = rows.every(({ measures }) => measures.evenness !== null);
   const head = [
     ...['', 'broken', 'failed', 'moved', 'of', 'recovers', 'unanswered', 'stale', 'affinity broken', 'of'],
-    ...['cv flows', 'cv packets', 'cv bytes', 'max/mean bytes', 'p'],
+    ...(hasEvenness ? ['cv flows', 'packets', 'bytes', 'max/mean', 'p'] : []),
   ];
   return table(
     head,
@@ -129,18 +133,18 @@ function numbers({ rows }: Scenario): string {
       grouped(m.staleDatagrams),
       grouped(m.affinityViolations),
       grouped(m.affinityChances),
-      ...(m.evenness === null
-        ? ['-', '-', '-', '-', '-']
-        : [
-            m.evenness.flows.cv.toFixed(2),
-            m.evenness.packets.cv.toFixed(2),
-            m.evenness.bytes.cv.toFixed(2),
-            m.evenness.bytes.maxByMean.toFixed(2),
-            pText(m.evenness.fairness.p),
-          ]),
+      ...(hasEvenness && m.evenness !== null ? evennessCells(m.evenness) : []),
     ]),
   );
 }
+
+const evennessCells = ({ flows, packets, bytes, fairness }: Evenness): string[] => [
+  flows.cv.toFixed(2),
+  packets.cv.toFixed(2),
+  bytes.cv.toFixed(2),
+  bytes.maxByMean.toFixed(2),
+  pText(fairness.p),
+];
 
 const heading = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1);
 

@@ -4,6 +4,7 @@ import { grouped, percent, seconds } from '../wording.js';
 import type { CascadeProof } from './cascade-proof.js';
 import type { ClosedForm } from './closed-forms.js';
 import type { Comparison, Scenario } from './compare.js';
+import { closedFormsSentence } from './judge.js';
 import type { Measures } from './measures.js';
 
 const WIDTH = 80;
@@ -111,7 +112,7 @@ function closedFormsText(forms: readonly ClosedForm[]): string {
     ]);
   }
   const title = 'CLOSED FORMS  what a formula says, and what the pipeline does';
-  return `${title}\n${text(table)}`;
+  return `${title}\n${text(table)}\n- ${closedFormsSentence(forms)}`;
 }
 
 /** Small shares keep their first digits. */

@@ -59,8 +59,6 @@ export interface RunRecord {
   readonly affinityViolations: number;
   /** Connections that followed another of their client's, and might have violated it. */
   readonly affinityChances: number;
-  /** Packets into the balancer, of both directions. */
-  readonly packets: number;
 }
 
 export interface RunOptions {
@@ -100,7 +98,6 @@ class Simulation {
   #staleDatagrams = 0;
   #affinityViolations = 0;
   #affinityChances = 0;
-  #packets = 0;
 
   constructor({ services, strategy, load, seed, workers }: RunOptions) {
     // Twice: a connection that is tried elsewhere leaves the flow of its first endpoint behind.
@@ -139,7 +136,6 @@ class Simulation {
       staleDatagrams: this.#staleDatagrams,
       affinityViolations: this.#affinityViolations,
       affinityChances: this.#affinityChances,
-      packets: this.#packets,
     };
   }
 
@@ -166,7 +162,6 @@ class Simulation {
   }
 
   #toBalancer(frame: Uint8Array, client: number, port: number): void {
-    this.#packets++;
     this.#route(this.#balancer.send(frame, client, port, this.#timeline.nowMs));
   }
 
