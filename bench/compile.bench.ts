@@ -93,6 +93,7 @@ async function publishTimes(table: SharedArrayBuffer, rounds: number): Promise<n
   });
   const ended = supervisor.run();
   await publisher.seen(10_000);
+  rmSync(dir, { recursive: true }); // the worker has mapped them: nothing is left behind, however this ends
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) {
     await new Promise((resolve) => setTimeout(resolve, 5)); // asleep again
@@ -105,7 +106,6 @@ async function publishTimes(table: SharedArrayBuffer, rounds: number): Promise<n
   await ended;
   publisher.close();
   closeSync(descriptor);
-  rmSync(dir, { recursive: true });
   return times;
 }
 

@@ -30,6 +30,9 @@ interface Addon {
   wake(descriptor: number): number;
   waitReadable(bound: BoundSlab, wake: number, timeoutMs: number): number;
   mapFile(path: string, bytes: number): ArrayBuffer | number;
+  openIcmpErrors(version: number): number;
+  openSender(): number;
+  copyIcmpErrors(from: number, version: number, to: number, device: string, most: number): number;
   createSet(keyBytes: number, most: number): number;
   addToSet(set: number, key: Int32Array): number;
   removeFromSet(set: number, key: Int32Array): number;
@@ -140,6 +143,29 @@ export const waitReadable = (bound: BoundSlab, wakeDescriptor: number, timeoutMs
  * @returns the memory, or a negative errno: ENOSPC when the file system is full, ELOOP for a symbolic link.
  */
 export const mapFile = (path: string, bytes: number): ArrayBuffer | number => addon.mapFile(path, bytes);
+
+/**
+ * Opens a socket that gets copies of the ICMP errors (or ICMPv6 errors) that are delivered to this host.
+ * @param version 4 or 6
+ * @returns a descriptor, or a negative errno: EPERM without CAP_NET_RAW, EAFNOSUPPORT without IPv6
+ */
+export const openIcmpErrors = (version: 4 | 6): number => addon.openIcmpErrors(version);
+
+/** Opens a socket that puts packets onto devices and receives none. @returns a descriptor, or a negative errno as above */
+export const openSender = (): number => addon.openSender();
+
+/**
+ * Puts the errors that wait, `most` of them, onto a device as if they were routed into it; never blocks.
+ * @param from of `openIcmpErrors` @param to of `openSender`
+ * @returns how many there were, or a negative errno: ENXIO or ENETDOWN when there is no such device, or it is down
+ */
+export const copyIcmpErrors = (
+  from: number,
+  version: 4 | 6,
+  to: number,
+  device: string,
+  most: number,
+): number => addon.copyIcmpErrors(from, version, to, device, most);
 
 /**
  * Makes a set in the kernel for a steering program to look up (a BPF hash map).

@@ -55,6 +55,9 @@ const HOT_PATH = [
   'reinject',
   'capture',
   'reject',
+  'icmp-limit',
+  'answer',
+  'echo',
 ].map((step) => `src/dataplane/${step}.ts`);
 
 /** Patterns are written so that they do not match themselves. */

@@ -16,6 +16,7 @@ import { SyncRunner } from './control/sync-runner.js';
 import { AppliedChanges } from './host/applied-changes.js';
 import type { Change } from './host/change.js';
 import { type HostFacts, localAddresses, localLinks, primaryAddress, readHostFacts } from './host/facts.js';
+import { IcmpCopies } from './host/icmp-copies.js';
 import { planHost } from './host/plan.js';
 import { requireNetAdmin } from './host/privilege.js';
 import { StateDir } from './host/state-dir.js';
@@ -183,6 +184,12 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
     nowMs: monotonicMs,
   });
   flowTables.start();
+  const icmpCopies = new IcmpCopies(config.tun);
+  const notCopied = icmpCopies.start();
+  if (notCopied !== null)
+    events.warning(
+      `ICMP errors about NodePorts are not translated (${notCopied}): path MTU discovery of their clients takes CAP_NET_RAW`,
+    );
 
   const runner: SyncRunner = new SyncRunner(() => sync.run(runner), {
     minIntervalMs: settings.minSyncPeriodMs,
@@ -205,6 +212,7 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
     async stop() {
       watching.close();
       flowTables.close();
+      icmpCopies.close();
       await runner.stop();
       await Promise.all([healthz?.close(), serviceHealth.close()]);
       await started.stop();

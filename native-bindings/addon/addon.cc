@@ -41,6 +41,9 @@ NAPI_MODULE_INIT() {
                     set_function(env, exports, "wake", wake) &&
                     set_function(env, exports, "waitReadable", wait_readable) &&
                     set_function(env, exports, "mapFile", map_file) &&
+                    set_function(env, exports, "openIcmpErrors", open_icmp_errors) &&
+                    set_function(env, exports, "openSender", open_sender) &&
+                    set_function(env, exports, "copyIcmpErrors", copy_icmp_errors) &&
                     set_function(env, exports, "createSet", create_set) &&
                     set_function(env, exports, "addToSet", add_to_set) &&
                     set_function(env, exports, "removeFromSet", remove_from_set) &&

@@ -17,3 +17,6 @@ napi_value add_to_set(napi_env env, napi_callback_info info);
 napi_value remove_from_set(napi_env env, napi_callback_info info);
 napi_value steer_queues(napi_env env, napi_callback_info info);
 napi_value map_file(napi_env env, napi_callback_info info);
+napi_value open_icmp_errors(napi_env env, napi_callback_info info);
+napi_value open_sender(napi_env env, napi_callback_info info);
+napi_value copy_icmp_errors(napi_env env, napi_callback_info info);

@@ -99,7 +99,7 @@ async function labReal({ quick, seed, json }: Options): Promise<void> {
 async function writeHtml(file: string, comparison: Comparison): Promise<void> {
   // The drawing library takes longer to load than everything else together.
   const { comparisonHtml } = await import('../lab/compare/report-html.js');
-  const html = await comparisonHtml(comparison);
+  const html = comparisonHtml(comparison);
   try {
     writeFileSync(file, html);
   } catch (error) {

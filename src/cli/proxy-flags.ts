@@ -38,6 +38,10 @@ export function withProxyFlags(command: Command): Command {
       parsedBy(cidrs),
     )
     .option('--masquerade-all', 'masquerade every connection to a ClusterIP')
+    .option(
+      '--answer-ping',
+      "answer ICMP and ICMPv6 echo requests to ClusterIPs and to external addresses that are not this node's own (default: they get no answer, as with kube-proxy's iptables rules)",
+    )
     .option('--hostname-override <node>', "this node's name, as endpoints have it (default: the machine's)")
     .option(
       '--node-labels <labels>',
@@ -63,7 +67,7 @@ export function withConntrackFlags(command: Command): Command {
     .addOption(
       new Option(
         '--conntrack-timeouts <profile>',
-        'how long flows are kept: linux, as nf_conntrack does, or rfc, as RFC 5382, 7857, 4787 and 5508 ask for; the four durations below win over it (default: linux)',
+        'how long flows are kept: linux, as nf_conntrack does, or rfc, as RFC 5382, 7857 and 4787 ask for; the four durations below win over it (default: linux)',
       ).choices(Object.keys(TIMEOUT_PROFILES)),
     )
     .addOption(

@@ -45,4 +45,7 @@ export const STATUS = {
   DST_NAT: 1 << 20,
   /** A connection that was given to another endpoint: what this one still says reaches nobody. */
   ABANDONED: 1 << 21,
+  /** TCP: shifted by the direction, that side has sent data, and the other has not sent an ACK since. */
+  UNACKED: 1 << 22,
+  UNACKED_MASK: 3 << 22,
 } as const;

@@ -34,18 +34,35 @@ export const TCP_MARK = 16;
 /** Values of the state byte, mark included. A power of two: a byte that a damaged file holds is masked by it. */
 export const TCP_STATE_COUNT = 32;
 
-/** What a segment does to the state: RST before SYN before FIN before plain ACK. */
+/** What a segment does to the state. */
 const SEGMENT = { OTHER: 0, ACK: 1, FIN: 2, SYN: 3, SYN_ACK: 4, RST: 5 } as const;
 const SEGMENT_COUNT = 6;
 
-/** The segment class of each value of the flag byte. */
+/**
+ * The combinations that TCP has a meaning for, PSH and the bits of ECN aside: nf_conntrack's tcp_valid_flags. URG goes with a
+ * SYN, since some stacks send urgent data with it.
+ */
+const VALID: readonly number[] = [
+  TCP_FLAG.SYN,
+  TCP_FLAG.SYN | TCP_FLAG.URG,
+  TCP_FLAG.SYN | TCP_FLAG.ACK,
+  TCP_FLAG.RST,
+  TCP_FLAG.RST | TCP_FLAG.ACK,
+  TCP_FLAG.FIN | TCP_FLAG.ACK,
+  TCP_FLAG.FIN | TCP_FLAG.ACK | TCP_FLAG.URG,
+  TCP_FLAG.ACK,
+  TCP_FLAG.ACK | TCP_FLAG.URG,
+];
+const MEANINGFUL = TCP_FLAG.FIN | TCP_FLAG.SYN | TCP_FLAG.RST | TCP_FLAG.ACK | TCP_FLAG.URG;
+
+/** The segment class of each value of the flag byte; an invalid combination (SYN with FIN, ...) is OTHER. */
 const SEGMENT_OF = new Uint8Array(256);
 for (let flags = 0; flags < 256; flags++) {
   const ack = (flags & TCP_FLAG.ACK) !== 0;
-  if (flags & TCP_FLAG.RST) SEGMENT_OF[flags] = SEGMENT.RST;
+  if (!VALID.includes(flags & MEANINGFUL)) SEGMENT_OF[flags] = SEGMENT.OTHER;
+  else if (flags & TCP_FLAG.RST) SEGMENT_OF[flags] = SEGMENT.RST;
   else if (flags & TCP_FLAG.SYN) SEGMENT_OF[flags] = ack ? SEGMENT.SYN_ACK : SEGMENT.SYN;
-  else if (flags & TCP_FLAG.FIN) SEGMENT_OF[flags] = SEGMENT.FIN;
-  else if (ack) SEGMENT_OF[flags] = SEGMENT.ACK;
+  else SEGMENT_OF[flags] = flags & TCP_FLAG.FIN ? SEGMENT.FIN : SEGMENT.ACK;
 }
 
 /** NEXT[(direction * SEGMENT_COUNT + segment) * TCP_STATE_COUNT + state byte] */
@@ -108,7 +125,7 @@ export const nextTcpState = (state: number, direction: number, flags: number): n
 /** The TCP_STATE of a state byte. */
 export const tcpStateOf = (state: number): number => state & (TCP_MARK - 1);
 
-/** Whether a segment may begin a flow. A stray FIN, RST or SYN-ACK belongs to a flow that is gone. */
+/** Whether a segment may begin a flow: a SYN or an ACK. A stray FIN, RST or SYN-ACK belongs to a flow that is gone. */
 export const tcpMayBegin = (flags: number): boolean =>
   nextTcpState(TCP_STATE.NONE, DIRECTION.ORIGINAL, flags) !== 0;
 

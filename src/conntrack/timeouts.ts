@@ -10,18 +10,16 @@ import { TCP_MARK, TCP_STATE, TCP_STATE_COUNT } from './tcp-state.js';
 export const TIMEOUT = {
   /** + the state byte. */
   TCP: 0,
-  /** ESTABLISHED by the word of one side only. */
-  TCP_UNREPLIED: TCP_STATE_COUNT,
+  /** At most, while one side owes the other an answer. */
+  TCP_UNACKNOWLEDGED: TCP_STATE_COUNT,
   /** + SCTP_STATE. */
   SCTP: TCP_STATE_COUNT + 1,
   UDP: TCP_STATE_COUNT + 1 + SCTP_STATE_COUNT,
   UDP_STREAM: TCP_STATE_COUNT + 2 + SCTP_STATE_COUNT,
-  ICMP: TCP_STATE_COUNT + 3 + SCTP_STATE_COUNT,
-  GENERIC: TCP_STATE_COUNT + 4 + SCTP_STATE_COUNT,
-  COUNT: TCP_STATE_COUNT + 5 + SCTP_STATE_COUNT,
+  COUNT: TCP_STATE_COUNT + 3 + SCTP_STATE_COUNT,
 } as const;
 
-/** nf_conntrack's defaults. */
+/** nf_conntrack's defaults; those for ICMP and other protocols have no flows to apply to here. */
 export const LINUX_TIMEOUT_SEC = {
   tcpTimeoutSynSent: 120,
   tcpTimeoutSynRecv: 60,
@@ -31,9 +29,10 @@ export const LINUX_TIMEOUT_SEC = {
   tcpTimeoutLastAck: 30,
   tcpTimeoutTimeWait: 120,
   tcpTimeoutClose: 10,
-  /** After tcp_max_retrans segments sent again. Not used: telling them apart takes sequence numbers. */
-  tcpTimeoutMaxRetrans: 300,
-  /** Bounds ESTABLISHED for a connection that was picked up and whose other side has not been heard. */
+  /**
+   * While data is not acknowledged, and for a connection that was picked up and whose other side has not been heard. A segment
+   * that is sent again and again is one that nobody acknowledges, so max_retrans (300 too) adds nothing.
+   */
   tcpTimeoutUnacknowledged: 300,
   udpTimeout: 30,
   udpTimeoutStream: 120,
@@ -47,8 +46,6 @@ export const LINUX_TIMEOUT_SEC = {
   sctpTimeoutShutdownRecd: 3,
   sctpTimeoutShutdownAckSent: 3,
   sctpTimeoutHeartbeatSent: 30,
-  icmpTimeout: 30,
-  genericTimeout: 600,
 } as const;
 
 export type TimeoutName = keyof typeof LINUX_TIMEOUT_SEC;
@@ -68,9 +65,9 @@ const RFC_TIMEOUT_SEC: TimeoutsSec = {
   tcpTimeoutLastAck: TCP_TRANSITORY_SEC,
   tcpTimeoutTimeWait: TCP_TRANSITORY_SEC,
   tcpTimeoutClose: TCP_TRANSITORY_SEC,
+  tcpTimeoutUnacknowledged: TCP_ESTABLISHED_SEC, // REQ-5 makes no exception
   udpTimeout: 300, // RFC 4787 REQ-5
   udpTimeoutStream: 300,
-  icmpTimeout: 60, // RFC 5508 REQ-2
 };
 
 export const TIMEOUT_PROFILES = { linux: LINUX_TIMEOUT_SEC, rfc: RFC_TIMEOUT_SEC } as const;
@@ -94,7 +91,7 @@ export function timeoutsOf(profile: TimeoutProfile, given: Partial<TimeoutsSec> 
   tcp(TCP_STATE.TIME_WAIT, sec.tcpTimeoutTimeWait);
   tcp(TCP_STATE.CLOSE, sec.tcpTimeoutClose);
   tcp(TCP_STATE.SYN_SENT2, sec.tcpTimeoutSynSent);
-  words[TIMEOUT.TCP_UNREPLIED] = Math.min(sec.tcpTimeoutEstablished, sec.tcpTimeoutUnacknowledged);
+  words[TIMEOUT.TCP_UNACKNOWLEDGED] = Math.min(sec.tcpTimeoutEstablished, sec.tcpTimeoutUnacknowledged);
   words[TIMEOUT.SCTP + SCTP_STATE.NONE] = sec.sctpTimeoutClosed;
   words[TIMEOUT.SCTP + SCTP_STATE.CLOSED] = sec.sctpTimeoutClosed;
   words[TIMEOUT.SCTP + SCTP_STATE.COOKIE_WAIT] = sec.sctpTimeoutCookieWait;
@@ -106,7 +103,5 @@ export function timeoutsOf(profile: TimeoutProfile, given: Partial<TimeoutsSec> 
   words[TIMEOUT.SCTP + SCTP_STATE.HEARTBEAT_SENT] = sec.sctpTimeoutHeartbeatSent;
   words[TIMEOUT.UDP] = sec.udpTimeout;
   words[TIMEOUT.UDP_STREAM] = sec.udpTimeoutStream;
-  words[TIMEOUT.ICMP] = sec.icmpTimeout;
-  words[TIMEOUT.GENERIC] = sec.genericTimeout;
   return words;
 }

@@ -5,7 +5,8 @@
 import { half } from '../wire/byte-order.js';
 import { sumBytes } from '../wire/checksum.js';
 import { FAMILY } from '../wire/family.js';
-import { IPV4 } from '../wire/ipv4.js';
+import { ICMPV4 } from '../wire/icmpv4.js';
+import { IPV4, PROTOCOL } from '../wire/ipv4.js';
 import { IPV6 } from '../wire/ipv6.js';
 import { VNET } from '../wire/virtio-net.js';
 import type { WorkerContext } from './context.js';
@@ -78,4 +79,44 @@ export function answerChecksum(
   const src = at + (family === FAMILY.V4 ? IPV4.SRC : IPV6.SRC);
   const pseudo = sumBytes(bytes, src, addressWords * 8, half(protocol) + half(payloadBytes));
   return ~sumBytes(bytes, at + headerBytes, payloadBytes, pseudo) & 0xffff;
+}
+
+/**
+ * Completes an ICMP or ICMPv6 message whose body lies behind the place of a plain IP header and of its own first four bytes:
+ * both headers, and the checksum.
+ * @param length of the message, header included
+ * @param tos of an IPv4 header
+ */
+export function answerIcmp(
+  cx: WorkerContext,
+  slot: Slot,
+  type: number,
+  code: number,
+  length: number,
+  tos: number,
+): void {
+  const { bytes, halves } = cx.slab;
+  const family = cx.records[recordAt(slot) + RECORD.FAMILY];
+  const icmp = packetAt(slot) + IP_HEADER_BYTES[family];
+  const isV4 = family === FAMILY.V4;
+  answerHeader(cx, slot, isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6, length, tos);
+  bytes[icmp + ICMPV4.TYPE] = type;
+  bytes[icmp + ICMPV4.CODE] = code;
+  halves[(icmp + ICMPV4.CHECK) >> 1] = 0;
+  halves[(icmp + ICMPV4.CHECK) >> 1] = isV4
+    ? ~sumBytes(bytes, icmp, length)
+    : answerChecksum(cx, slot, PROTOCOL.ICMPV6, length);
+}
+
+/** The folded sum of the ICMP message in `slot` that a right checksum makes 0xffff: with a pseudo-header for ICMPv6 (RFC 4443 section 2.3). */
+export function icmpSum(cx: WorkerContext, slot: Slot): number {
+  const { bytes } = cx.slab;
+  const { records } = cx;
+  const record = recordAt(slot);
+  const at = packetAt(slot);
+  const icmp = records[record + RECORD.L4];
+  const length = at + records[record + RECORD.LENGTH] - icmp;
+  if (records[record + RECORD.FAMILY] === FAMILY.V4) return sumBytes(bytes, icmp, length);
+  const addresses = sumBytes(bytes, at + IPV6.SRC, 32, half(PROTOCOL.ICMPV6) + half(length));
+  return sumBytes(bytes, icmp, length, addresses);
 }

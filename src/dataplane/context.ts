@@ -8,6 +8,7 @@ import { COUNTER } from '../table/counters.js';
 import type { ServiceTable } from '../table/service-table.js';
 import { Coalescer } from './coalesce.js';
 import { type HandOff, HOPS_MAX } from './hand-off.js';
+import { IcmpLimit } from './icmp-limit.js';
 import { RECORD, SLOTS, type Slab } from './packet.js';
 import { RetryTable } from './retry.js';
 import { DropReason } from './verdict.js';
@@ -55,6 +56,8 @@ export class WorkerContext {
   readonly retry: RetryTable;
   /** Datagrams of which fragments are on their way. */
   readonly fragments: FragmentTable;
+  /** Of the ICMP errors that this worker makes. */
+  readonly icmpLimit: IcmpLimit;
   readonly random: Random;
   /** This worker's share of the flows, and its way to the others. */
   readonly handOff: HandOff;
@@ -87,6 +90,7 @@ export class WorkerContext {
     this.handOff = parts.handOff;
     this.coalescer = new Coalescer(parts.coalesce);
     this.fragments = new FragmentTable(parts.flows[0].seed);
+    this.icmpLimit = new IcmpLimit(parts.flows[0].seed);
     this.timeouts = parts.timeouts;
     this.counters = parts.counters;
     this.reapPace = new Int32Array(parts.flows.length).fill(1);

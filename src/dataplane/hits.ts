@@ -31,6 +31,10 @@ import { process } from './pipeline.js';
 /** Segments that may change the state of a connection, or begin it anew. */
 const NOT_ORDINARY = TCP_FLAG.SYN | TCP_FLAG.FIN | TCP_FLAG.RST;
 
+/** RECORD.ACKNOWLEDGES: UNACKED for a segment with ACK, and in the bit above it whether it has data of its own. */
+const ACK_ONLY = STATUS.UNACKED;
+const ACK_OF_DATA = STATUS.UNACKED | (STATUS.UNACKED << 1);
+
 /** The bits of STATUS that make a flow ordinary, and what they are: the state byte of a UDP flow is no state. */
 const ORDINARY_TCP_MASK = STATUS.LIVE | STATUS.ABANDONED | STATUS.STATE_MASK | STATUS.PROTOCOL_MASK;
 const ORDINARY_TCP = STATUS.LIVE | (TCP_STATE.ESTABLISHED << STATUS.STATE_SHIFT) | PROTOCOL.TCP;
@@ -88,7 +92,12 @@ export function forward(cx: WorkerContext, count: number): void {
       if (direction === DIRECTION.REPLY) status |= STATUS.SEEN_REPLY;
       const seenReply = (status & STATUS.SEEN_REPLY) !== 0;
       if (seenReply) status |= STATUS.ASSURED;
-      timeout = seenReply ? TIMEOUT.TCP + TCP_STATE.ESTABLISHED : TIMEOUT.TCP_UNREPLIED;
+      // As `acknowledge` in pin.ts.
+      const acknowledges = records[record + RECORD.ACKNOWLEDGES];
+      status &= ~((acknowledges & STATUS.UNACKED) << (direction ^ 1));
+      status |= ((acknowledges >>> 1) & STATUS.UNACKED) << direction;
+      const owed = !seenReply || (status & STATUS.UNACKED_MASK) !== 0;
+      timeout = owed ? TIMEOUT.TCP_UNACKNOWLEDGED : TIMEOUT.TCP + TCP_STATE.ESTABLISHED;
     }
     entries[at] = status;
     entries[at + ENTRY.EXPIRES] = nowSec + timeouts[timeout];
@@ -161,7 +170,12 @@ function findPlain(cx: WorkerContext, count: number): void {
     }
     let check: number;
     if (protocol === PROTOCOL.TCP) {
-      if (!tcpFits(bytes, l4, at + length) || (bytes[l4 + TCP.FLAGS] & NOT_ORDINARY) !== 0) continue;
+      if (!tcpFits(bytes, l4, at + length)) continue;
+      const flags = bytes[l4 + TCP.FLAGS];
+      if ((flags & NOT_ORDINARY) !== 0) continue;
+      const isData = at + length - l4 > (bytes[l4 + TCP.DATA_OFFSET] >>> 4) << 2;
+      records[record + RECORD.ACKNOWLEDGES] =
+        (flags & TCP_FLAG.ACK) === 0 ? 0 : isData ? ACK_OF_DATA : ACK_ONLY;
       check = TCP.CHECK;
     } else {
       if (protocol !== PROTOCOL.UDP || !udpFits(bytes, l4, at + length)) continue;

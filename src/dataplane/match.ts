@@ -181,7 +181,7 @@ function isFromPod(cx: WorkerContext, record: number): boolean {
 }
 
 /** Bits of ADDRESS_FLAG of the address at `at` of the records. */
-function addressFlags(cx: WorkerContext, record: number, at: number): number {
+export function addressFlags(cx: WorkerContext, record: number, at: number): number {
   const { table, records } = cx;
   const family = records[record + RECORD.FAMILY];
   const found = table.find(records, at, ADDRESS_WORDS[family], wholeAddressKey(family));

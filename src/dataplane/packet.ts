@@ -74,6 +74,8 @@ export const RECORD = {
   QUOTED_PROTOCOL: 11,
   /** Type of the first chunk of an SCTP packet. */
   SCTP_CHUNK: 12,
+  /** What an ordinary TCP segment does to STATUS.UNACKED, see hits.ts. */
+  ACKNOWLEDGES: 15,
   /** DropReason that `vet` found: why the packet may begin no flow. */
   UNFIT: 13,
   /** The worker that a packet was handed to. */

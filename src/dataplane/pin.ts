@@ -13,9 +13,9 @@ import { ENDPOINT, ENDPOINT_STATE } from '../table/layout.js';
 import { sportHalf, swapPorts } from '../wire/byte-order.js';
 import { fold, wordDelta } from '../wire/checksum.js';
 import { PROTOCOL } from '../wire/ipv4.js';
-import { TCP_FLAG } from '../wire/tcp.js';
+import { TCP, TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
-import { RECORD, recordAt, type Slot } from './packet.js';
+import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason } from './verdict.js';
 
 /** A datagram flow that is still answered after so many seconds is a stream (nf_conntrack_proto_udp.c). */
@@ -153,26 +153,27 @@ export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
   const protocol = records[record + RECORD.PROTOCOL];
   const before = (status & STATUS.STATE_MASK) >>> STATUS.STATE_SHIFT;
   const seenReply = (status & STATUS.SEEN_REPLY) !== 0;
-  let timeout: number;
+  let sec: number;
   if (protocol === PROTOCOL.TCP) {
     const state = nextTcpState(before, direction, records[record + RECORD.TCP_FLAGS]);
     status = (status & ~STATUS.STATE_MASK) | (state << STATUS.STATE_SHIFT);
-    timeout = TIMEOUT.TCP + state;
-    if (state === TCP_STATE.ESTABLISHED) {
-      if (seenReply) status |= STATUS.ASSURED;
-      else timeout = TIMEOUT.TCP_UNREPLIED;
-    }
+    if ((records[record + RECORD.TCP_FLAGS] & TCP_FLAG.ACK) !== 0)
+      status = acknowledge(cx, slot, status, direction);
+    if (state === TCP_STATE.ESTABLISHED && seenReply) status |= STATUS.ASSURED;
+    const owed = (status & STATUS.UNACKED_MASK) !== 0 || (state === TCP_STATE.ESTABLISHED && !seenReply);
+    sec = cx.timeouts[TIMEOUT.TCP + state];
+    if (owed) sec = Math.min(sec, cx.timeouts[TIMEOUT.TCP_UNACKNOWLEDGED]);
   } else if (protocol === PROTOCOL.SCTP) {
     const state = nextSctpState(before, direction, records[record + RECORD.SCTP_CHUNK]);
     status = (status & ~STATUS.STATE_MASK) | (state << STATUS.STATE_SHIFT);
     if (state === SCTP_STATE.ESTABLISHED && seenReply) status |= STATUS.ASSURED;
-    timeout = TIMEOUT.SCTP + state;
+    sec = cx.timeouts[TIMEOUT.SCTP + state];
   } else {
     if (seenReply && ((cx.nowSec - before) & 0xff) > UDP_STREAM_AFTER_SEC) status |= STATUS.ASSURED;
-    timeout = (status & STATUS.ASSURED) !== 0 ? TIMEOUT.UDP_STREAM : TIMEOUT.UDP;
+    sec = cx.timeouts[(status & STATUS.ASSURED) !== 0 ? TIMEOUT.UDP_STREAM : TIMEOUT.UDP];
   }
   entries[at] = status;
-  entries[at + ENTRY.EXPIRES] = cx.nowSec + cx.timeouts[timeout];
+  entries[at + ENTRY.EXPIRES] = cx.nowSec + sec;
 
   const length = records[record + RECORD.LENGTH];
   entries[at + ENTRY.PACKETS + direction]++;
@@ -180,4 +181,18 @@ export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
   const row = endpointRow(entries[at + ENTRY.ENDPOINT]) + direction * ENDPOINT_ROW.PACKETS_REPLY;
   counters[row + ENDPOINT_ROW.PACKETS_ORIGINAL]++;
   counters[row + ENDPOINT_ROW.BYTES_ORIGINAL] += length;
+}
+
+/**
+ * A segment with ACK settles what the other side has sent, and has data of its own to be acknowledged. nf_conntrack compares
+ * sequence numbers, for which an entry has no room; here any ACK settles all. That errs only where more was sent since, and
+ * whoever sent it sends it again.
+ */
+function acknowledge(cx: WorkerContext, slot: Slot, status: number, direction: number): number {
+  const record = recordAt(slot);
+  const l4 = cx.records[record + RECORD.L4];
+  const headerBytes = (cx.slab.bytes[l4 + TCP.DATA_OFFSET] >>> 4) << 2;
+  const isData = packetAt(slot) + cx.records[record + RECORD.LENGTH] - l4 > headerBytes;
+  const settled = status & ~(STATUS.UNACKED << (direction ^ 1));
+  return isData ? settled | (STATUS.UNACKED << direction) : settled;
 }

@@ -9,9 +9,10 @@
  *      |        |      '- endpoint of a kept SYN unreachable -> retry ------+
  *      |        |-- another worker's -> HandOff                             |
  *      |        '-> vet -> match -- endpoint -> pinCreate -> keepSyn -----'
- *      |                     |-- not a service -> Pass '-- no room -> Drop
+ *      |                     |-- not a service -> Pass '-- no room -> Drop, said by ICMP
  *      |                     |-- unfit, policy, source range, SNAT address -> Drop
- *      |                     '-- no endpoints, unserved port -> Reject
+ *      |                     |-- no endpoints, unserved port -> Reject
+ *      |                     '-- ping of a Service's address, if wanted -> echo reply
  *      |-- fragment -- first of its datagram -> pinFind, as a whole packet; its fate is noted
  *      |           |-- of a datagram whose fragments meet at another worker -> HandOff
  *      |           |-- later -> the fate of the first: addresses translated -> Forward; Pass; HandOff; Drop
@@ -22,8 +23,11 @@
 import { NO_FLOW } from '../conntrack/flow-table.js';
 import { FATE } from '../conntrack/fragments.js';
 import { COUNTER } from '../table/counters.js';
+import { ADDRESS_FLAG } from '../table/layout.js';
+import { ADDRESS_WORDS } from '../wire/family.js';
 import { TCP_FLAG } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
+import { answerEcho, asksForEcho } from './echo.js';
 import {
   datagramOf,
   fateOf,
@@ -35,13 +39,13 @@ import {
   parseFirst,
   parseFragment,
 } from './fragment.js';
-import { match } from './match.js';
+import { addressFlags, match } from './match.js';
 import { isBalanced, NO_WORKER, ownerOfDatagram, ownerOfPacket } from './owner.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { parse } from './parse.js';
 import { pinCreate, pinEnds, pinFind, refusalOf, touch } from './pin.js';
-import { reject } from './reject.js';
-import { isUnreachable, relatedFlow, translateRelated } from './related.js';
+import { reject, UNREACHABLE } from './reject.js';
+import { isIcmpError, isUnreachable, relatedFlow, translateRelated } from './related.js';
 import { reset } from './reset.js';
 import { answered, isAbandoned, keepSyn, unreachable } from './retry.js';
 import { translate, translateAddresses } from './translate.js';
@@ -78,9 +82,12 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     if (owner !== cx.handOff.share.worker) return handOff(cx, slot, owner);
     const unfit = vet(cx, slot);
     const found = match(cx, slot);
+    if ((found === Match.NotAService || found === Match.SnatAddress) && isCopy(cx, slot))
+      return drop(cx, slot, DropReason.IcmpCopy);
     if (found === Match.NotAService) return outcome(cx, slot, COUNTER.PASSED, Verdict.Pass);
     if (related !== NO_FLOW) return drop(cx, slot, refusalOf(related));
     if (found === Match.SnatAddress) return drop(cx, slot, DropReason.NoFlow);
+    if (found === Match.UnservedPort && asksForEcho(cx, slot)) return echo(cx, slot, unfit);
     if (!isBalanced(cx.records[recordAt(slot) + RECORD.PROTOCOL]))
       return drop(cx, slot, DropReason.UnsupportedProtocol);
     if (unfit !== DropReason.None) return drop(cx, slot, unfit);
@@ -89,11 +96,11 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     if (found === Match.SourceRange) return drop(cx, slot, DropReason.SourceRange);
     if (found === Match.UnusedServiceAddress) return drop(cx, slot, DropReason.UnusedServiceAddress);
     if (found !== Match.Endpoint) {
-      reject(cx, slot);
+      reject(cx, slot, UNREACHABLE.PORT);
       return outcome(cx, slot, COUNTER.REJECTED, Verdict.Reject);
     }
     flow = pinCreate(cx, slot);
-    if (flow < 0) return drop(cx, slot, refusalOf(flow));
+    if (flow < 0) return turnAway(cx, slot, refusalOf(flow));
     keepSyn(cx, slot, flow);
   }
   touch(cx, slot, flow);
@@ -139,6 +146,31 @@ function processFragment(cx: WorkerContext, slot: Slot): Verdict {
 /** Neither of a flow of ours nor for a Service. */
 const isForeign = (cx: WorkerContext, slot: Slot): boolean =>
   pinFind(cx, slot) === NO_FLOW && match(cx, slot) === Match.NotAService;
+
+/**
+ * An ICMP error to the node itself is a copy (src/host/icmp-copies.ts) of one that the kernel has had: no rule brings such in.
+ * Passed, it would be delivered and copied again, for ever.
+ */
+function isCopy(cx: WorkerContext, slot: Slot): boolean {
+  if (!isIcmpError(cx, slot)) return false;
+  const record = recordAt(slot);
+  const dst = record + RECORD.TUPLE + ADDRESS_WORDS[cx.records[record + RECORD.FAMILY]];
+  return (addressFlags(cx, record, dst) & ADDRESS_FLAG.LOCAL) !== 0;
+}
+
+/** @param unfit what `vet` says of the packet */
+function echo(cx: WorkerContext, slot: Slot, unfit: DropReason): Verdict {
+  const wrong = unfit === DropReason.None ? answerEcho(cx, slot) : unfit;
+  return wrong === DropReason.None
+    ? outcome(cx, slot, COUNTER.ECHOED, Verdict.Reject)
+    : drop(cx, slot, wrong);
+}
+
+/** There is no room for the flow, and its client is told so (RFC 5508 REQ-8). It counts as dropped for that reason. */
+function turnAway(cx: WorkerContext, slot: Slot, reason: DropReason): Verdict {
+  reject(cx, slot, UNREACHABLE.PROHIBITED);
+  return outcome(cx, slot, COUNTER.DROPPED + reason, Verdict.Drop);
+}
 
 /** Ends the sender's connection; an RST is never answered with one. */
 function refuse(cx: WorkerContext, slot: Slot): Verdict {

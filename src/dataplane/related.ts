@@ -14,7 +14,7 @@
  */
 import { DIRECTION, ENTRY, STATUS } from '../conntrack/entry.js';
 import { type FlowRef, NO_FLOW } from '../conntrack/flow-table.js';
-import { half, swapPorts } from '../wire/byte-order.js';
+import { swapPorts } from '../wire/byte-order.js';
 import { fold, inverseDelta, sumBytes, updateChecksum, wordDelta } from '../wire/checksum.js';
 import { FAMILY } from '../wire/family.js';
 import { ICMPV4, ICMPV4_TYPE, ICMPV4_UNREACHABLE, icmpv4IsError, icmpv4QuoteBytes } from '../wire/icmpv4.js';
@@ -32,6 +32,7 @@ import { SCTP, sctpPortsDelta } from '../wire/sctp.js';
 import { TCP } from '../wire/tcp.js';
 import { UDP } from '../wire/udp.js';
 import { VNET, VNET_FLAG } from '../wire/virtio-net.js';
+import { icmpSum } from './answer.js';
 import type { WorkerContext } from './context.js';
 import { frameAt, packetAt, RECORD, recordAt, type Slot } from './packet.js';
 import { refused } from './pin.js';
@@ -52,15 +53,12 @@ const FRAGMENT_OFFSET_HIGH = 0x1f;
  */
 export function relatedFlow(cx: WorkerContext, slot: Slot): FlowRef {
   const { records } = cx;
-  const { bytes, words } = cx.slab;
+  const { words } = cx.slab;
   const record = recordAt(slot);
   const family = records[record + RECORD.FAMILY];
   const isV4 = family === FAMILY.V4;
-  if (records[record + RECORD.PROTOCOL] !== (isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6)) return NO_FLOW;
   records[record + RECORD.QUOTED_L4] = 0;
-  const icmp = records[record + RECORD.L4];
-  if (packetAt(slot) + records[record + RECORD.LENGTH] - icmp < ICMPV4.SIZE) return NO_FLOW;
-  if (!(isV4 ? icmpv4IsError(bytes[icmp]) : icmpv6IsError(bytes[icmp]))) return NO_FLOW;
+  if (!isIcmpError(cx, slot)) return NO_FLOW;
   const unreadable = isV4 ? parseQuotedIpv4(cx, slot) : parseQuotedIpv6(cx, slot);
   if (unreadable !== DropReason.None) return refused(unreadable);
 
@@ -87,6 +85,18 @@ export function relatedFlow(cx: WorkerContext, slot: Slot): FlowRef {
     if (records[dst + i] !== words[src + i]) return refused(DropReason.StrayIcmpError);
   }
   return verifyError(cx, slot, flow);
+}
+
+/** Whether the packet in `slot` is an error that a flow may be told of, whatever it quotes. */
+export function isIcmpError(cx: WorkerContext, slot: Slot): boolean {
+  const { records } = cx;
+  const { bytes } = cx.slab;
+  const record = recordAt(slot);
+  const isV4 = records[record + RECORD.FAMILY] === FAMILY.V4;
+  if (records[record + RECORD.PROTOCOL] !== (isV4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6)) return false;
+  const icmp = records[record + RECORD.L4];
+  if (packetAt(slot) + records[record + RECORD.LENGTH] - icmp < ICMPV4.SIZE) return false;
+  return isV4 ? icmpv4IsError(bytes[icmp]) : icmpv6IsError(bytes[icmp]);
 }
 
 /** REQ-3a: both checksums before the packet is believed; the quoted transport checksum is not looked at (3c). */
@@ -266,16 +276,3 @@ function quotedTotalLength(cx: WorkerContext, slot: Slot): number {
 /** Word offset of the quoted packet's addresses: source, then destination. */
 const addressesOfQuote = (cx: WorkerContext, slot: Slot): number =>
   (quoteAt(cx, slot) + (cx.records[recordAt(slot) + RECORD.FAMILY] === FAMILY.V4 ? IPV4.SRC : IPV6.SRC)) >> 2;
-
-/** The folded sum that the ICMP checksum makes 0xffff: with a pseudo-header for ICMPv6 (RFC 4443 section 2.3). */
-function icmpSum(cx: WorkerContext, slot: Slot): number {
-  const { bytes } = cx.slab;
-  const { records } = cx;
-  const record = recordAt(slot);
-  const at = packetAt(slot);
-  const icmp = records[record + RECORD.L4];
-  const length = at + records[record + RECORD.LENGTH] - icmp;
-  if (records[record + RECORD.FAMILY] === FAMILY.V4) return sumBytes(bytes, icmp, length);
-  const addresses = sumBytes(bytes, at + IPV6.SRC, 32, half(PROTOCOL.ICMPV6) + half(length));
-  return sumBytes(bytes, icmp, length, addresses);
-}

@@ -25,7 +25,7 @@ export const DropReason = {
   BadUdpLength: 8,
   /** The virtio-net header asks for a checksum elsewhere than in the transport header. */
   BadPartialChecksum: 9,
-  /** A FIN, RST or SYN-ACK to a Service from a connection that is not known. */
+  /** A FIN, RST, SYN-ACK or an invalid combination of flags to a Service, from a connection that is not known. */
   TcpInvalid: 10,
   /** To the SNAT pool, of no known flow: it ended, or never was. */
   NoFlow: 11,
@@ -87,6 +87,8 @@ export const DropReason = {
   HandOffFull: 39,
   /** Handed over here by a worker that has another service table, and another worker's by ours. */
   WrongWorker: 40,
+  /** A copy of an ICMP error to the node (see src/host/icmp-copies.ts), about no flow of ours: the kernel has had the error itself. */
+  IcmpCopy: 41,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 

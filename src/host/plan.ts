@@ -12,6 +12,8 @@
  *     40  iif TUN                   goto 100        what the device wrote goes its way as if flowpin were not there
  *     41  ipproto 6 dport 30080     lookup CAPTURE  has only this host's addresses: packets for others fall through
  *     41  to ADDR ipproto ..        lookup CAPTURE  an external IP that is an address of this host
+ *     42  ipproto 6 dport 1-65534   goto 100        whatever else has ports, to leave
+ *     43  ipproto 6                 lookup CAPTURE  fragments, whose ports nobody knows
  *    100                            lookup local    moved here from 0, as Cilium does
  *    101  iif TUN                   goto 104
  *    102  iif lo                    goto 104        the host's own packets, and with them strict rp_filter's lookups
@@ -40,6 +42,8 @@ export interface HostConfig {
 /** Where the table `local` is moved to when it is the first, and where the rules ahead of it are. */
 const LOCAL_PREF = 100;
 export const CAPTURE_PREF = 40;
+/** The last of these. */
+const FRAGMENT_PREF = CAPTURE_PREF + 3;
 
 /** What the host is planned for: of `compile/plan.ts`, what this file looks at. */
 export type HostPlan = Pick<Plan, 'ports'>;
@@ -171,8 +175,9 @@ function captureChanges({
   nodeIP,
   destinations,
 }: FamilyPlan): Change[] {
-  const nodePorts = nodePortsOf(ports);
-  const nodePortAddresses = nodePorts.length === 0 ? [] : nodePortAddressesOf(family, options, pool);
+  const wanted = nodePortsOf(ports);
+  const nodePortAddresses = wanted.length === 0 ? [] : nodePortAddressesOf(family, options, pool);
+  const nodePorts = nodePortAddresses.length === 0 ? [] : wanted;
   const { localIPs } = destinations;
   const captured = new Set([
     ...nodePortAddresses,
@@ -190,7 +195,8 @@ function captureChanges({
       ...route(family, `${prefix} dev ${tun} src ${nodeIP} table ${capture}`),
       stays: true as const,
     })),
-    ...(nodePortAddresses.length === 0 ? [] : nodePorts).map(({ protocol, from, to }) =>
+    ...fragmentRules(family, capture, localPref, [...nodePorts, ...localIPs]),
+    ...nodePorts.map(({ protocol, from, to }) =>
       lingeringRule(
         family,
         `pref ${rulePref} ipproto ${protocol} dport ${from === to ? from : `${from}-${to}`} lookup ${capture}`,
@@ -205,13 +211,32 @@ function captureChanges({
   ];
 }
 
+/**
+ * The kernel reads ports from no fragment, and a rule that names ports does not match then; nor may one name port 0. So what has
+ * any port is led past, and fragments are what is left (and port 65535, which a range cannot end at). Those of datagrams that
+ * are not for a NodePort go through the device, and out of it as they came.
+ */
+const fragmentRules = (
+  family: Family,
+  capture: number,
+  localPref: number,
+  captured: readonly { readonly protocol: number }[],
+): Change[] =>
+  [...new Set(captured.map(({ protocol }) => protocol))]
+    .filter((protocol) => protocol !== PROTOCOL.SCTP) // its CRC cannot be updated in part
+    .flatMap((protocol) => [
+      rule(family, `pref ${FRAGMENT_PREF - 1} ipproto ${protocol} dport 1-65534 goto ${localPref}`),
+      rule(family, `pref ${FRAGMENT_PREF} ipproto ${protocol} lookup ${capture}`),
+    ])
+    .map((change) => ({ ...change, stays: true as const }));
+
 /** @throws Failure when there is no room in front of the table `local` */
 function localPrefOf({ localPref }: FamilyFacts): number {
   if (localPref === 0) return LOCAL_PREF;
-  if (localPref > CAPTURE_PREF + 1) return localPref;
+  if (localPref > FRAGMENT_PREF) return localPref;
   throw new Failure(
     EXIT.HOST,
-    `the rule that looks up the table local has preference ${localPref} (ip rule show): NodePorts need it at 0, where the kernel has it, or behind ${CAPTURE_PREF + 1}`,
+    `the rule that looks up the table local has preference ${localPref} (ip rule show): NodePorts need it at 0, where the kernel has it, or behind ${FRAGMENT_PREF}`,
   );
 }
 

@@ -191,7 +191,8 @@ function canOpenTun(): boolean {
   }
 }
 
-function onPath(tool: string): boolean {
+/** Whether a command is installed. */
+export function onPath(tool: string): boolean {
   return (process.env.PATH ?? '').split(delimiter).some((directory) => {
     try {
       accessSync(join(directory, tool), constants.X_OK);

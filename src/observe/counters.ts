@@ -29,6 +29,8 @@ export interface CountersSnapshot {
   /** Refusals of an endpoint that were not passed on, because another one is tried. */
   readonly retried: number;
   /** Fragments that wait for the first of their datagram, now: packets received without an outcome yet. */
+  /** Pings of Services' addresses that were answered. */
+  readonly echoed: number;
   readonly held: number;
   /** Packets by drop reason; reasons that never occurred are left out. */
   readonly dropped: Readonly<Record<string, number>>;
@@ -39,6 +41,8 @@ export interface CountersSnapshot {
   readonly flowsReaped: number;
   /** Connections sent to another endpoint, after a refusal or after silence. */
   readonly retries: number;
+  /** ICMP errors that were not sent, because there were too many. */
+  readonly icmpSuppressed: number;
   readonly endpoints: readonly EndpointCounters[];
 }
 
@@ -69,12 +73,14 @@ export function readCounters(stateDir: string): CountersSnapshot {
     rejected: total(COUNTER.REJECTED),
     reset: total(COUNTER.RESET),
     retried: total(COUNTER.RETRIED),
+    echoed: total(COUNTER.ECHOED),
     held: total(COUNTER.HELD),
     dropped,
     handedOff: total(COUNTER.HANDED_OFF),
     takenOver: total(COUNTER.TAKEN_OVER),
     flowsCreated: total(COUNTER.FLOWS_CREATED),
     flowsReaped: total(COUNTER.FLOWS_REAPED),
+    icmpSuppressed: total(COUNTER.ICMP_SUPPRESSED),
     retries: total(COUNTER.RETRIES),
     endpoints: names.map((name, i) => {
       const at = endpointRow(i + 1);

@@ -6,7 +6,7 @@
  */
 
 /**
- * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED or a
+ * Totals. Every packet read counts in RECEIVED and in exactly one of FORWARDED, PASSED, REJECTED, RESET, RETRIED, ECHOED or a
  * drop reason, when its fate is known; until then in HELD, or in the difference of HANDED_OFF and TAKEN_OVER.
  */
 export const COUNTER = {
@@ -33,8 +33,12 @@ export const COUNTER = {
   /** Packets given to the worker that owns them, which counts them as taken over and gives them their outcome. */
   HANDED_OFF: 14,
   TAKEN_OVER: 15,
+  /** ICMP errors not sent, because there were too many (see dataplane/icmp-limit.ts); the packets have their outcome all the same. */
+  ICMP_SUPPRESSED: 16,
+  /** Echo requests to our addresses that were answered. */
+  ECHOED: 17,
   /** DROPPED + a drop reason: how many packets were dropped for it. */
-  DROPPED: 16,
+  DROPPED: 18,
 } as const;
 
 /** Room for totals, so that endpoint rows begin on a cache line of their own. */

@@ -49,6 +49,8 @@ export const TABLE_FLAG = {
   MASQUERADE_ALL: 1,
   /** Keep a source only for endpoints in the pods' prefixes that are not on one link with it; without prefixes never. */
   KEEP_SOURCE_FOR_PODS: 2,
+  /** Echo requests to our addresses are answered. */
+  ANSWER_PING: 4,
   /** nftables: source ranges come before the question whether there are endpoints. */
   RANGES_FIRST: 8,
   /** nftables: a NodePort that is closed for want of endpoints is so on NodePort addresses only. */

@@ -1,11 +1,17 @@
-/** ICMP header of an error message, RFC 792. Byte offsets from the start of the header. */
+/** ICMP header of an echo or error message, RFC 792. Byte offsets from the start of the header. */
 export const ICMPV4 = { TYPE: 0, CODE: 1, CHECK: 2, REST: 4, QUOTE_LENGTH: 5, SIZE: 8 } as const;
 
-/** Error messages. Source quench (4) is obsolete (RFC 6633) and redirects (5) are for the link they were sent on. */
-export const ICMPV4_TYPE = { DESTINATION_UNREACHABLE: 3, TIME_EXCEEDED: 11, PARAMETER_PROBLEM: 12 } as const;
+/** Echo, and error messages. Source quench (4) is obsolete (RFC 6633) and redirects (5) are for the link they were sent on. */
+export const ICMPV4_TYPE = {
+  ECHO_REPLY: 0,
+  DESTINATION_UNREACHABLE: 3,
+  ECHO_REQUEST: 8,
+  TIME_EXCEEDED: 11,
+  PARAMETER_PROBLEM: 12,
+} as const;
 
 /** Codes of DESTINATION_UNREACHABLE. */
-export const ICMPV4_UNREACHABLE = { PORT: 3, FRAGMENTATION_NEEDED: 4 } as const;
+export const ICMPV4_UNREACHABLE = { PORT: 3, FRAGMENTATION_NEEDED: 4, PROHIBITED: 13 } as const;
 
 /** Whether a message of this type quotes a packet and tells its sender what became of it. */
 export const icmpv4IsError = (type: number): boolean =>

@@ -1,4 +1,4 @@
-/** ICMPv6 header of an error message, RFC 4443. Byte offsets from the start of the header. */
+/** ICMPv6 header of an echo or error message, RFC 4443. Byte offsets from the start of the header. */
 export const ICMPV6 = { TYPE: 0, CODE: 1, CHECK: 2, REST: 4, QUOTE_LENGTH: 4, SIZE: 8 } as const;
 
 export const ICMPV6_TYPE = {
@@ -6,10 +6,12 @@ export const ICMPV6_TYPE = {
   PACKET_TOO_BIG: 2,
   TIME_EXCEEDED: 3,
   PARAMETER_PROBLEM: 4,
+  ECHO_REQUEST: 128,
+  ECHO_REPLY: 129,
 } as const;
 
 /** Codes of DESTINATION_UNREACHABLE. */
-export const ICMPV6_UNREACHABLE = { PORT: 4 } as const;
+export const ICMPV6_UNREACHABLE = { PROHIBITED: 1, PORT: 4 } as const;
 
 /** Whether a message of this type quotes a packet and tells its sender what became of it. */
 export const icmpv6IsError = (type: number): boolean =>

@@ -48,6 +48,7 @@ t.test('flags win over the file', async (t) => {
     nodeportAddresses: ['all'],
     ipvsScheduler: 'sh',
     masqueradeAll: true,
+    answerPing: true,
     healthzBindAddress: null,
     nodeLabels: { zone: 'a' },
     serviceCidr: ['10.96.0.0/12'],
@@ -58,6 +59,7 @@ t.test('flags win over the file', async (t) => {
     nodeName: 'a',
     ipvsScheduler: 'lc',
     links: null,
+    answerPing: false,
   });
   const { options, settings } = resolve(text, flags);
   t.match(options, {
@@ -67,6 +69,7 @@ t.test('flags win over the file', async (t) => {
     nodePortAddresses: null,
     ipvsScheduler: 'sh',
     masqueradeAll: true,
+    answerPing: true,
     nodeLabels: { zone: 'a' },
     serviceCIDRs: ['10.96.0.0/12'],
   });

@@ -13,6 +13,7 @@ import {
 import { TIMEOUT, timeoutsOf } from '../../src/conntrack/timeouts.js';
 import { TCP_FLAG } from '../../src/wire/tcp.js';
 import { holds } from '../support/property.js';
+import { shows } from '../support/requirements.js';
 import { type Observed, observe, SEGMENTS, type Segment, UNSEEN } from '../support/tcp-observer.js';
 
 const scripts: { name: string; segments: string[]; state: keyof typeof TCP_STATE }[] = [
@@ -106,6 +107,11 @@ const scripts: { name: string; segments: string[]; state: keyof typeof TCP_STATE
   { name: 'a forged RST: its sender goes on', segments: ['> ACK', '< RST', '< ACK'], state: 'ESTABLISHED' },
   { name: 'a forged RST of the client', segments: ['> ACK', '> RST', '> PSH ACK'], state: 'ESTABLISHED' },
   { name: 'no flags at all', segments: ['> ACK', '> FIN ACK', '<'], state: 'FIN_WAIT' },
+  { name: 'a SYN with FIN begins nothing', segments: ['> SYN FIN'], state: 'NONE' },
+  { name: 'a SYN with RST ends nothing', segments: ['> ACK', '> SYN RST'], state: 'ESTABLISHED' },
+  { name: 'a SYN with FIN is no answer', segments: ['> SYN', '< SYN FIN ACK'], state: 'SYN_SENT' },
+  { name: 'a FIN without ACK closes nothing', segments: ['> ACK', '> FIN'], state: 'ESTABLISHED' },
+  { name: 'every flag at once', segments: ['> ACK', '> FIN SYN RST PSH ACK URG'], state: 'ESTABLISHED' },
 ];
 
 /** A picked-up connection that is closed by the client, then by the endpoint, then acknowledged. */
@@ -140,21 +146,25 @@ const FLAGS: Record<Segment, number> = {
 const isOne = (byte: number, twin: Observed): boolean =>
   TCP_STATE[twin.state as keyof typeof TCP_STATE] === tcpStateOf(byte);
 
-t.test('every sequence of up to five segments leaves the state that the interpreter comes to', async (t) => {
-  let sequences = 0;
-  const walk = (byte: number, twin: Observed, left: number): boolean => {
-    sequences++;
-    if (!isOne(byte, twin)) return false;
-    if (left === 0) return true;
-    return FROM.every((from, direction) =>
-      SEGMENTS.every((segment) =>
-        walk(nextTcpState(byte, direction, FLAGS[segment]), observe(twin, from, segment), left - 1),
-      ),
-    );
-  };
-  t.ok(walk(TCP_STATE.NONE, UNSEEN, 5));
-  t.equal(sequences, 1 + 12 + 12 ** 2 + 12 ** 3 + 12 ** 4 + 12 ** 5);
-});
+t.test(
+  'every sequence of up to five segments leaves the state that the interpreter comes to',
+  shows('RFC 5382 REQ-2', 'RFC 7857 section 2'),
+  async (t) => {
+    let sequences = 0;
+    const walk = (byte: number, twin: Observed, left: number): boolean => {
+      sequences++;
+      if (!isOne(byte, twin)) return false;
+      if (left === 0) return true;
+      return FROM.every((from, direction) =>
+        SEGMENTS.every((segment) =>
+          walk(nextTcpState(byte, direction, FLAGS[segment]), observe(twin, from, segment), left - 1),
+        ),
+      );
+    };
+    t.ok(walk(TCP_STATE.NONE, UNSEEN, 5));
+    t.equal(sequences, 1 + 12 + 12 ** 2 + 12 ** 3 + 12 ** 4 + 12 ** 5);
+  },
+);
 
 t.test('and so does every longer one: whatever the two can come to, they come to together', async (t) => {
   const seen = new Map<string, [number, Observed]>([['', [TCP_STATE.NONE, UNSEEN]]]);
@@ -191,11 +201,22 @@ t.test('random flag bytes: a state that exists, with a timeout, and the same for
   );
 });
 
+/** What each combination is, flag by flag; one that is not listed has no meaning in TCP. */
+const MEANING: Record<string, Segment> = {
+  SYN: 'SYN',
+  'SYN URG': 'SYN',
+  'SYN ACK': 'SYN ACK',
+  RST: 'RST',
+  'RST ACK': 'RST',
+  'FIN ACK': 'FIN',
+  'FIN ACK URG': 'FIN',
+  ACK: 'ACK',
+  'ACK URG': 'ACK',
+};
+
 function segmentOf(flags: number): Segment {
-  if (flags & TCP_FLAG.RST) return 'RST';
-  if (flags & TCP_FLAG.SYN) return flags & TCP_FLAG.ACK ? 'SYN ACK' : 'SYN';
-  if (flags & TCP_FLAG.FIN) return 'FIN';
-  return flags & TCP_FLAG.ACK ? 'ACK' : 'OTHER';
+  const names = (['FIN', 'SYN', 'RST', 'ACK', 'URG'] as const).filter((name) => flags & TCP_FLAG[name]);
+  return MEANING[names.join(' ')] ?? 'OTHER';
 }
 
 t.test('a byte of a damaged file leads to a byte that has a timeout', async (t) => {
@@ -207,12 +228,10 @@ t.test('a byte of a damaged file leads to a byte that has a timeout', async (t) 
     }
 });
 
-t.test('only a SYN or a plain ACK may begin a flow, whatever else is set', async (t) => {
+t.test('only a SYN or a plain ACK may begin a flow, URG, PSH and ECN aside', async (t) => {
   for (let flags = 0; flags < 256; flags++) {
-    const { SYN, ACK, FIN, RST } = TCP_FLAG;
-    const syn = (flags & (SYN | ACK | RST)) === SYN;
-    const ack = (flags & (SYN | ACK | FIN | RST)) === ACK;
-    t.equal(tcpMayBegin(flags), syn || ack, `flags ${flags.toString(2)}`);
+    const segment = segmentOf(flags);
+    t.equal(tcpMayBegin(flags), segment === 'SYN' || segment === 'ACK', `flags ${flags.toString(2)}`);
   }
 });
 

@@ -18,6 +18,8 @@ t.test('a packet costs no JavaScript heap, whatever its way', async (t) => {
     'hits6',
     'passed',
     'rejected',
+    'limited',
+    'echoed',
     'related',
     'related6',
     'created',

@@ -13,6 +13,7 @@ import { TestDataplane } from '../support/dataplane.js';
 import { cut, cutAll, type Piece, rangeOf, reassemble } from '../support/fragments.js';
 import { frame, type PacketSpec, view } from '../support/packets.js';
 import { holds } from '../support/property.js';
+import { shows } from '../support/requirements.js';
 
 const FAMILIES = [
   {
@@ -91,8 +92,8 @@ for (const {
     for (const { what, spec, size } of specs) {
       for (const { what: how, order } of orders) {
         for (const together of [true, false]) {
-          const title = `${what}, ${how}, ${together ? 'in one batch' : 'one by one'}: there and back`;
-          t.test(title, async (t) => {
+          const batch = together ? 'in one batch' : 'one by one';
+          t.test(`${what}, ${how}, ${batch}: there and back`, shows('RFC 4787 REQ-14'), async (t) => {
             const p = plane();
             const pieces = order(cutAll(frame(spec), size));
             const take = (frames: Uint8Array[]) =>
@@ -134,7 +135,7 @@ for (const {
       t.strictSame(p.counts, { received: 6, forwarded: 6 });
     });
 
-    t.test('interleaved datagrams of many clients are not mixed up', async (t) => {
+    t.test('interleaved datagrams of many clients are not mixed up', shows('RFC 4787 REQ-14'), async (t) => {
       const p = plane();
       const clients = Array.from({ length: 8 }, (_, i) => CLIENT.replace('40000', String(40_000 + i)));
       const all = clients.map((from, i) =>
@@ -248,6 +249,7 @@ for (const {
     for (const { what, pieces, sent } of overlaps) {
       t.test(
         `a fragment that overlaps ${what}: nothing of the datagram is let through any more`,
+        shows('RFC 4787 REQ-14a'),
         async (t) => {
           const p = plane();
           const whole = frame(datagram);
@@ -464,7 +466,7 @@ for (const {
       t.equal(p.send(later).length, 1, 'in order it is no matter');
     });
 
-    t.test('no datagram has all the room', async (t) => {
+    t.test('no datagram has all the room', shows('RFC 4787 REQ-14a'), async (t) => {
       const p = plane();
       const whole = frame({ ...datagram, payload: payloadOf(2000) });
       for (let i = 0; i < HELD_PER_DATAGRAM_MAX + 3; i++) {
@@ -489,6 +491,7 @@ for (const {
 
     t.test(
       '100,000 fragments without a first: memory and room stay bounded, those in order go on',
+      shows('RFC 4787 REQ-14a'),
       async (t) => {
         const p = plane();
         const [first, second] = cutAll(frame(datagram), 2400);

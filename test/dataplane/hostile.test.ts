@@ -2,7 +2,8 @@
 import t from 'tap';
 import { ALGORITHM } from '../../src/table/layout.js';
 import { TestDataplane } from '../support/dataplane.js';
-import { frame, type PacketSpec } from '../support/packets.js';
+import { frame, type PacketSpec, type TcpFlag } from '../support/packets.js';
+import { shows } from '../support/requirements.js';
 
 const VIP = '10.96.0.1:80';
 const CLIENT = '10.1.0.1:4000';
@@ -61,14 +62,18 @@ for (const { what, reason, spec } of dropped) {
   });
 }
 
-t.test('TTL 1 goes through as it is: the kernel behind the device counts the hop and answers', async (t) => {
-  const plane = new TestDataplane(HTTP);
-  t.match(plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'], ttl: 1 }), {
-    ttl: 1,
-    ipChecksumRight: true,
-  });
-  t.equal(plane.forward({ from: '[fd00::2]:5', to: VIP6, protocol: 'udp', ttl: 1 }).ttl, 1);
-});
+t.test(
+  'TTL 1 goes through as it is: the kernel behind the device counts the hop and answers',
+  shows('RFC 5508 REQ-10a'),
+  async (t) => {
+    const plane = new TestDataplane(HTTP);
+    t.match(plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'], ttl: 1 }), {
+      ttl: 1,
+      ipChecksumRight: true,
+    });
+    t.equal(plane.forward({ from: '[fd00::2]:5', to: VIP6, protocol: 'udp', ttl: 1 }).ttl, 1);
+  },
+);
 
 t.test('sources of which only some are martian are served', async (t) => {
   for (const ip of ['0.0.0.1', '127.0.0.1', '223.255.255.255', '240.0.0.1', '255.255.255.254']) {
@@ -124,6 +129,30 @@ t.test(
     );
   },
 );
+
+const INVALID: TcpFlag[][] = [
+  ['SYN', 'FIN'],
+  ['SYN', 'RST'],
+  ['SYN', 'FIN', 'PSH', 'URG'],
+  ['SYN', 'ACK', 'FIN'],
+  ['FIN'],
+  ['FIN', 'PSH', 'URG'],
+  ['RST', 'FIN'],
+  ['URG'],
+  ['PSH'],
+  [],
+];
+for (const flags of INVALID) {
+  t.test(`flags that no TCP sends (${flags.join(' ') || 'none'}) begin no connection`, async (t) => {
+    const plane = new TestDataplane({ ...HTTP, '10.96.0.2:80/tcp': [] });
+    t.equal(plane.packet({ from: CLIENT, to: VIP, flags }), undefined);
+    t.equal(plane.packet({ from: CLIENT, to: '10.96.0.2:80', flags }), undefined, 'no endpoints');
+    t.strictSame(plane.counts, { received: 2, 'tcp-invalid': 2 });
+    t.equal(plane.flowCount, 0);
+    const there = plane.forward({ from: CLIENT, to: VIP, flags: ['SYN'] });
+    t.match(plane.forward({ from: CLIENT, to: VIP, flags }), { from: there.from, to: there.to }, 'of a flow');
+  });
+}
 
 t.test("an IPv6 packet that has yet to be routed elsewhere is not the Service's", async (t) => {
   // Routing header, type 0 and 4: with segments left, the checksum covers the last address and not the VIP.

@@ -15,6 +15,7 @@ import {
   view,
 } from '../support/packets.js';
 import { holds } from '../support/property.js';
+import { shows } from '../support/requirements.js';
 
 const FAMILIES = [
   {
@@ -181,30 +182,46 @@ interface Given {
 for (const given of CASES) {
   const { family, protocol } = given;
   const spec: Partial<PacketSpec> = { protocol };
-  t.test(`${caseName(given)} arrives where that came from, translated back`, async (t) => {
-    const way = wayOf(given);
-    for (const kind of family.errors) {
-      const { into, out } = errorsOf(way, family.router, kind, { spec });
-      t.strictSame(way.plane.send(into), [out], `type ${kind.type} code ${kind.code}, to the byte`);
-      const seen = view(out);
-      t.equal(seen.ipChecksumRight, true);
-      t.match(seen.icmp, { type: kind.type, code: kind.code, checksumRight: true });
-    }
-    const options = optionsOf(family, NUMBERS[protocol]);
-    const icmp = optionsOf(family, family.family === 'IPv4' ? NUMBERS.icmp : NUMBERS.icmp6);
-    const walked = errorsOf(way, family.router, family.tooBig, {
-      spec: { ...spec, ...options },
-      outer: icmp,
-    });
-    t.strictSame(way.plane.send(walked.into), [walked.out], 'options are walked, inside and outside');
-    const least = errorsOf(way, family.router, family.tooBig, { spec, quoteBytes: family.headerBytes + 8 });
-    t.strictSame(way.plane.send(least.into), [least.out], 'eight bytes behind the IP header are enough');
-    const count = family.errors.length + 2;
-    t.strictSame(way.plane.counts, { received: 2 + count, forwarded: 2 + count });
-  });
+  t.test(
+    `${caseName(given)} arrives where that came from, translated back`,
+    shows(
+      'RFC 4787 REQ-12a',
+      'RFC 4787 REQ-12b',
+      'RFC 5382 REQ-9',
+      'RFC 5508 REQ-4a',
+      'RFC 5508 REQ-4b',
+      'RFC 5508 REQ-4c',
+      'RFC 5508 REQ-5a',
+      'RFC 5508 REQ-5b',
+      'RFC 5508 REQ-7',
+      'RFC 5508 REQ-7a',
+    ),
+    async (t) => {
+      const way = wayOf(given);
+      for (const kind of family.errors) {
+        const { into, out } = errorsOf(way, family.router, kind, { spec });
+        t.strictSame(way.plane.send(into), [out], `type ${kind.type} code ${kind.code}, to the byte`);
+        const seen = view(out);
+        t.equal(seen.ipChecksumRight, true);
+        t.match(seen.icmp, { type: kind.type, code: kind.code, checksumRight: true });
+      }
+      const options = optionsOf(family, NUMBERS[protocol]);
+      const icmp = optionsOf(family, family.family === 'IPv4' ? NUMBERS.icmp : NUMBERS.icmp6);
+      const walked = errorsOf(way, family.router, family.tooBig, {
+        spec: { ...spec, ...options },
+        outer: icmp,
+      });
+      t.strictSame(way.plane.send(walked.into), [walked.out], 'options are walked, inside and outside');
+      const least = errorsOf(way, family.router, family.tooBig, { spec, quoteBytes: family.headerBytes + 8 });
+      t.strictSame(way.plane.send(least.into), [least.out], 'eight bytes behind the IP header are enough');
+      const count = family.errors.length + 2;
+      t.strictSame(way.plane.counts, { received: 2 + count, forwarded: 2 + count });
+    },
+  );
 
   t.test(
     `${caseName(given)}: an end of the flow that speaks itself is shown as the other end knows it`,
+    shows('RFC 5508 REQ-5c'),
     async (t) => {
       const way = wayOf(given);
       const { into, out } = errorsOf(way, hostOf(way.behind.to), family.unreachable, {
@@ -215,19 +232,23 @@ for (const given of CASES) {
     },
   );
 
-  t.test(`${caseName(given)} neither refreshes nor ends the flow`, async (t) => {
-    const way = wayOf(given);
-    const { flows } = way.plane.cx;
-    const before = flows.map(({ entries }) => entries.slice());
-    way.plane.nowMs += 5000;
-    way.plane.send(errorsOf(way, family.router, family.unreachable, { spec }).into);
-    t.strictSame(
-      flows.map(({ entries }) => entries.slice()),
-      before,
-      'not a word of it has changed',
-    );
-    t.equal(way.plane.flowCount, 1);
-  });
+  t.test(
+    `${caseName(given)} neither refreshes nor ends the flow`,
+    shows('RFC 4787 REQ-12', 'RFC 5382 REQ-10', 'RFC 5508 REQ-6', 'RFC 7857 section 7.1 ICMP'),
+    async (t) => {
+      const way = wayOf(given);
+      const { flows } = way.plane.cx;
+      const before = flows.map(({ entries }) => entries.slice());
+      way.plane.nowMs += 5000;
+      way.plane.send(errorsOf(way, family.router, family.unreachable, { spec }).into);
+      t.strictSame(
+        flows.map(({ entries }) => entries.slice()),
+        before,
+        'not a word of it has changed',
+      );
+      t.equal(way.plane.flowCount, 1);
+    },
+  );
 }
 
 for (const family of FAMILIES) {
@@ -235,6 +256,7 @@ for (const family of FAMILIES) {
 
   t.test(
     `${family.family}: extensions behind the quote, and their length field, come through as they are`,
+    shows('RFC 5508 REQ-3d'),
     async (t) => {
       const way = wayOf(given);
       // RFC 4884: 128 bytes are quoted, and an extension header with an MPLS object follows.
@@ -260,6 +282,7 @@ for (const family of FAMILIES) {
 
   t.test(
     `${family.family}: a quoted transport checksum that is wrong is not looked at (RFC 5508, 3c)`,
+    shows('RFC 5508 REQ-3c'),
     async (t) => {
       const way = wayOf(given);
       const whole = packetOf(frame({ ...way.behind, protocol: 'udp', payload: Buffer.alloc(40, 1) }));
@@ -367,26 +390,34 @@ for (const family of FAMILIES) {
     return icmpError({ ...family.tooBig, from: family.router, to, quoted });
   };
   for (const { reason, what, bytes } of drops) {
-    t.test(`${family.family}: an error with ${what} is dropped for ${reason}`, async (t) => {
-      const way = wayOf(given);
-      t.strictSame(way.plane.send(bytes(way)), []);
-      t.strictSame(way.plane.counts, { received: 3, forwarded: 2, [reason]: 1 });
-    });
+    t.test(
+      `${family.family}: an error with ${what} is dropped for ${reason}`,
+      shows('RFC 5508 REQ-3', 'RFC 5508 REQ-3a'),
+      async (t) => {
+        const way = wayOf(given);
+        t.strictSame(way.plane.send(bytes(way)), []);
+        t.strictSame(way.plane.counts, { received: 3, forwarded: 2, [reason]: 1 });
+      },
+    );
   }
 
-  t.test(`${family.family}: an error about no flow has its old outcome`, async (t) => {
-    const way = wayOf(given);
-    const strange = { from: way.behind.from.replace(/\d+$/, '1'), to: way.behind.to };
-    const error = (to: string): Uint8Array => {
-      const quoted = packetOf(frame({ ...strange, protocol: 'udp' }));
-      return icmpError({ ...family.tooBig, from: family.router, to, quoted });
-    };
-    t.strictSame(way.plane.send(error(hostOf(way.behind.from))), []);
-    t.strictSame(way.plane.send(error(family.vip)), []);
-    const foreign = error(family.client);
-    t.strictSame(way.plane.send(foreign), [foreign], 'what is for others passes unchanged');
-    t.match(way.plane.counts, { 'no-flow': 1, 'unsupported-protocol': 1, passed: 1 });
-  });
+  t.test(
+    `${family.family}: an error about no flow has its old outcome`,
+    shows('RFC 5508 REQ-4', 'RFC 5508 REQ-5'),
+    async (t) => {
+      const way = wayOf(given);
+      const strange = { from: way.behind.from.replace(/\d+$/, '1'), to: way.behind.to };
+      const error = (to: string): Uint8Array => {
+        const quoted = packetOf(frame({ ...strange, protocol: 'udp' }));
+        return icmpError({ ...family.tooBig, from: family.router, to, quoted });
+      };
+      t.strictSame(way.plane.send(error(hostOf(way.behind.from))), []);
+      t.strictSame(way.plane.send(error(family.vip)), []);
+      const foreign = error(family.client);
+      t.strictSame(way.plane.send(foreign), [foreign], 'what is for others passes unchanged');
+      t.match(way.plane.counts, { 'no-flow': 1, 'unsupported-protocol': 1, passed: 1 });
+    },
+  );
 
   t.test(`${family.family}: an unreadable error for others passes unchanged`, async (t) => {
     const way = wayOf(given);
@@ -402,17 +433,57 @@ for (const family of FAMILIES) {
     t.match(way.plane.counts, { 'no-flow': 1 });
   });
 
-  t.test(`${family.family}: other messages that look like errors are none`, async (t) => {
-    const way = wayOf(given);
-    for (const kind of family.others) {
-      t.strictSame(
-        way.plane.send(errorsOf(way, family.router, kind, { spec: { protocol: 'udp' } }).into),
-        [],
-      );
-    }
-    t.match(way.plane.counts, { 'no-flow': family.others.length });
-  });
+  t.test(
+    `${family.family}: other messages that look like errors are none`,
+    shows('RFC 5508 REQ-11'),
+    async (t) => {
+      const way = wayOf(given);
+      for (const kind of family.others) {
+        t.strictSame(
+          way.plane.send(errorsOf(way, family.router, kind, { spec: { protocol: 'udp' } }).into),
+          [],
+        );
+      }
+      t.match(way.plane.counts, { 'no-flow': family.others.length });
+    },
+  );
 }
+
+t.test(
+  'an error to the node itself is a copy: translated if it is about a flow, and never passed on',
+  async (t) => {
+    for (const { node, vip, client, endpoint, unreachable } of [
+      {
+        node: '192.0.2.1',
+        vip: '192.0.2.1:80',
+        client: '10.0.1.2:4000',
+        endpoint: '10.244.0.9:80',
+        unreachable: { type: 3, code: 1 },
+      },
+      {
+        node: '2001:db8::1',
+        vip: '[2001:db8::1]:80',
+        client: '[fd00::2]:4000',
+        endpoint: '[fd00:244::9]:80',
+        unreachable: { type: 1, code: 0 },
+      },
+    ]) {
+      // A frontend on an address that is the node's, as an external IP or a NodePort is.
+      const plane = new TestDataplane({ [`${vip}/udp`]: [endpoint] }, { local: [node] });
+      const there = plane.forward({ from: client, to: vip, protocol: 'udp' });
+      const reply = frame({ from: vip, to: client, protocol: 'udp' }).subarray(VNET_BYTES);
+      const copy = (quoted: Uint8Array) =>
+        plane.send(icmpError({ from: hostOf(client), to: node, ...unreachable, quoted }));
+      const [out] = copy(reply);
+      t.match(view(out), { to: hostOf(endpoint), icmp: { ...unreachable, checksumRight: true } });
+      t.ok(there);
+      const own = frame({ from: vip.replace('80', '81'), to: client, protocol: 'udp' }).subarray(VNET_BYTES);
+      t.strictSame(copy(own), [], 'about a socket of the node');
+      t.strictSame(copy(own.subarray(0, 9)), [], 'about nothing that can be read');
+      t.strictSame(plane.counts, { received: 4, forwarded: 2, 'icmp-copy': 2 });
+    }
+  },
+);
 
 t.test('IPv4: a quoted first fragment has ports, and so a flow', async (t) => {
   const [family] = FAMILIES;
@@ -422,30 +493,34 @@ t.test('IPv4: a quoted first fragment has ports, and so a flow', async (t) => {
   t.strictSame(way.plane.send(into), [out]);
 });
 
-t.test('whatever is quoted of whatever packet, it is what the sender sent', async () => {
-  holds(
-    fc.property(
-      fc.constantFrom(...CASES),
-      fc.uint8Array({ maxLength: 600 }),
-      fc.nat(600),
-      fc.nat(30),
-      fc.boolean(),
-      fc.nat(255),
-      (given, payload, cut, kind, optional, ttl) => {
-        const { family, protocol } = given;
-        const way = wayOf(given);
-        const options = optional ? optionsOf(family, NUMBERS[protocol]) : {};
-        const optionBytes = optional ? (family.family === 'IPv4' ? 8 : 16) : 0;
-        const { into, out } = errorsOf(way, family.router, family.errors[kind % family.errors.length], {
-          spec: { ...options, protocol, payload, ttl },
-          quoteBytes: family.headerBytes + optionBytes + withoutPartOf(CHECKSUM_AT[protocol], 4 + cut),
-        });
-        const sent = way.plane.send(into);
-        return sent.length === 1 && Buffer.from(sent[0]).equals(out);
-      },
-    ),
-  );
-});
+t.test(
+  'whatever is quoted of whatever packet, it is what the sender sent',
+  shows('RFC 5508 REQ-3b'),
+  async () => {
+    holds(
+      fc.property(
+        fc.constantFrom(...CASES),
+        fc.uint8Array({ maxLength: 600 }),
+        fc.nat(600),
+        fc.nat(30),
+        fc.boolean(),
+        fc.nat(255),
+        (given, payload, cut, kind, optional, ttl) => {
+          const { family, protocol } = given;
+          const way = wayOf(given);
+          const options = optional ? optionsOf(family, NUMBERS[protocol]) : {};
+          const optionBytes = optional ? (family.family === 'IPv4' ? 8 : 16) : 0;
+          const { into, out } = errorsOf(way, family.router, family.errors[kind % family.errors.length], {
+            spec: { ...options, protocol, payload, ttl },
+            quoteBytes: family.headerBytes + optionBytes + withoutPartOf(CHECKSUM_AT[protocol], 4 + cut),
+          });
+          const sent = way.plane.send(into);
+          return sent.length === 1 && Buffer.from(sent[0]).equals(out);
+        },
+      ),
+    );
+  },
+);
 
 t.test('an error of random bytes, with right checksums, has exactly one outcome', async () => {
   holds(

@@ -76,9 +76,9 @@ export class Peer {
   exchange(side: Side, frames: readonly Uint8Array[]): Output[] {
     for (const given of frames) this.links[side].send(given);
     // One worker reads its device in order and writes in order, so what it had to say is out when something that was sent
-    // behind comes out. But a fragment that waited for its first is written behind its batch, so it takes a second one.
-    const outputs = this.fence();
-    return frames.length > 1 ? [...outputs, ...this.fence()] : outputs;
+    // behind comes out. But a fragment that waited for its first is written behind its batch, and an ICMP error that the node
+    // makes of what came out goes through the device as well: for those it takes a second one.
+    return [...this.fence(), ...this.fence()];
   }
 
   close(): void {

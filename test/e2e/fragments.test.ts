@@ -2,7 +2,9 @@
 // endpoint's on the way back. The device itself has a large MTU, but what is forwarded comes as it was sent.
 
 import { STATE_DIR, startUp } from '../../src/lab/flowpin-up.js';
+import { labScript } from '../../src/lab/httpenv.js';
 import { readCounters } from '../../src/observe/counters.js';
+import { shows } from '../support/requirements.js';
 import { at, buildNodeportLab, FAMILIES, udp, web, writeManifest } from './nodeport-lab.js';
 import { tapInSandbox } from './support.js';
 
@@ -19,6 +21,7 @@ const SIZES = [1472, 1473, 4000, 60_000];
 for (const { family, clusterIP, externalIP, loadBalancerVIP } of FAMILIES) {
   t.test(
     `${family}: datagrams of ${SIZES.join(', ')} bytes are echoed through the VIP, unchanged`,
+    shows('RFC 4787 REQ-14'),
     async (t) => {
       const before = readCounters(STATE_DIR);
       const { error, echoed, changed, lost } = await udp(lab, 'client', at(clusterIP, 81), SIZES.join(','));
@@ -48,6 +51,31 @@ for (const { family, clusterIP, externalIP, loadBalancerVIP } of FAMILIES) {
       t.strictSame(readCounters(STATE_DIR).dropped, {}, 'none was dropped');
     },
   );
+}
+
+for (const { family, node } of FAMILIES) {
+  t.test(`${family}: and through a NodePort`, shows('RFC 4787 REQ-14'), async (t) => {
+    const before = readCounters(STATE_DIR);
+    const { error, echoed, lost } = await udp(lab, 'client', at(node, 30080), SIZES.join(','));
+    t.strictSame({ error, echoed, lost }, { error: undefined, echoed: SIZES.length, lost: [] });
+    const after = readCounters(STATE_DIR);
+    t.equal(after.flowsCreated - before.flowsCreated, 1, 'of one flow');
+    t.strictSame(after.dropped, {}, 'none was dropped');
+  });
+
+  t.test(`${family}: fragments to a port of the node's own go through the device and arrive`, async (t) => {
+    const args = [labScript('udp-echo'), '--listen', at(node, 9500)];
+    const server = lab.router.spawn(process.execPath, args);
+    await server.line(/^ready/, 10_000);
+    const before = readCounters(STATE_DIR);
+    const { error, echoed, lost } = await udp(lab, 'client', at(node, 9500), SIZES.join(','));
+    t.strictSame({ error, echoed, lost }, { error: undefined, echoed: SIZES.length, lost: [] });
+    const after = readCounters(STATE_DIR);
+    t.ok(after.passed - before.passed >= 44, 'the fragments of three datagrams, and nothing else');
+    t.equal(after.forwarded, before.forwarded);
+    t.strictSame(after.dropped, {}, 'none was dropped');
+    await server.stop();
+  });
 }
 
 t.test('flowpin up ends with code 0', async (t) => {

@@ -164,8 +164,14 @@ t.test('rules and routes that somebody takes away are put back', async (t) => {
     `ip rule add pref 0 lookup local`,
   ];
   for (const command of away) t.equal((await node.run('sh', ['-c', command])).code, 0, command);
-  for (let round = 0; round < 500 && !up.stderr.includes('put back'); round++) await sleep(10);
-  t.match(up.stderr, 'put back 4 routes and rules that somebody had taken away');
+  // One look may come between two of the commands: then two have put them back.
+  const putBack = (): number =>
+    [...up.stderr.matchAll(/put back (\d+) routes and rules that somebody had taken away/g)].reduce(
+      (sum, [, count]) => sum + Number(count),
+      0,
+    );
+  for (let round = 0; round < 500 && putBack() < away.length; round++) await sleep(10);
+  t.equal(putBack(), away.length);
   t.strictSame(stateChanges(there, await hostState(node)), []);
   t.equal((await up.stop('SIGTERM')).code, 0, up.stderr);
   t.strictSame(stateChanges(before, await hostState(node)), [], 'the node is as it was');

@@ -15,15 +15,22 @@ import type { TransferReport } from '../../src/lab/tcp-transfer.js';
 import { buildTopology } from '../../src/lab/topology.js';
 import type { UdpReport } from '../../src/lab/udp-echo.js';
 import { readCounters } from '../../src/observe/counters.js';
+import { shows } from '../support/requirements.js';
 import { at, writeManifest } from './nodeport-lab.js';
-import { lastJson, type Tap, tapInSandbox } from './support.js';
+import { countersAtRest, lastJson, type Tap, tapInSandbox } from './support.js';
 
 const ENDPOINT_MTU = 1300;
 const CLIENT_MTU = 1284;
 
 const FAMILIES = [
-  { family: 'IPv4', endpoint: '10.244.1.2', pod: '10.244.5.2', vips: '10.96.7.' },
-  { family: 'IPv6', endpoint: 'fd00:244:1::2', pod: 'fd00:244:5::2', vips: 'fd00:96:7::' },
+  { family: 'IPv4', endpoint: '10.244.1.2', pod: '10.244.5.2', vips: '10.96.7.', node: '10.0.1.1' },
+  {
+    family: 'IPv6',
+    endpoint: 'fd00:244:1::2',
+    pod: 'fd00:244:5::2',
+    vips: 'fd00:96:7::',
+    node: '2001:db8:1::1',
+  },
 ] as const;
 
 const t = await tapInSandbox();
@@ -84,25 +91,26 @@ if (built.code !== 0) throw new Error(`the hosts cannot be built: ${built.stderr
 
 const TRANSFER_PORT = 9000;
 const ECHO_PORT = 9001;
+const NODE_PORT = 30900;
 /** One Service a purpose, as an MTU is remembered by address: last number of its VIPs, and who its endpoint is. */
 const SERVICES = [
-  { name: 'transfer', number: 1, where: 'endpoint' },
-  { name: 'hairpin', number: 2, where: 'pod' },
-  { name: 'echo', number: 3, where: 'endpoint' },
+  { name: 'transfer', number: 1, where: 'endpoint', nodePort: NODE_PORT },
+  { name: 'hairpin', number: 2, where: 'pod', nodePort: 0 },
+  { name: 'echo', number: 3, where: 'endpoint', nodePort: 0 },
 ] as const;
 const up = await startUp(node, { files: [writeManifest(SERVICES.flatMap(objectsOf))] });
 
-function objectsOf({ name, number, where }: (typeof SERVICES)[number]): object[] {
+function objectsOf({ name, number, where, nodePort }: (typeof SERVICES)[number]): object[] {
   const clusterIPs = FAMILIES.map(({ vips }) => `${vips}${number}`);
   const ports = [
-    { name: 'transfer', port: TRANSFER_PORT, protocol: 'TCP' },
+    { name: 'transfer', port: TRANSFER_PORT, protocol: 'TCP', ...(nodePort && { nodePort }) },
     { name: 'echo', port: ECHO_PORT, protocol: 'UDP' },
   ];
   const service = {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: { name, namespace: 'pmtu' },
-    spec: { clusterIP: clusterIPs[0], clusterIPs, ports },
+    spec: { type: nodePort ? 'NodePort' : 'ClusterIP', clusterIP: clusterIPs[0], clusterIPs, ports },
   };
   const slices = FAMILIES.map((family) => ({
     apiVersion: 'discovery.k8s.io/v1',
@@ -153,16 +161,29 @@ function arrivedWhole(t: Pick<Tap, 'equal' | 'strictSame'>, [here, there]: Trans
   t.strictSame(here?.received, there?.sent, 'and the other way round');
 }
 
-for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
-  t.test(`${family}: a bulk transfer arrives whole, and both ends learn what the way carries`, async (t) => {
-    const vip = `${vips}1`;
-    t.equal(await learntMtu(client, vip), null, 'nothing is known before');
-    const reports = await transfer(client, at(vip, TRANSFER_PORT), endpoint, at(address, TRANSFER_PORT));
+for (const { family, endpoint: address, pod: podAddress, vips, node: nodeAddress } of FAMILIES) {
+  t.test(
+    `${family}: a bulk transfer arrives whole, and both ends learn what the way carries`,
+    shows('RFC 4787 REQ-13', 'RFC 5382 REQ-9'),
+    async (t) => {
+      const vip = `${vips}1`;
+      t.equal(await learntMtu(client, vip), null, 'nothing is known before');
+      const reports = await transfer(client, at(vip, TRANSFER_PORT), endpoint, at(address, TRANSFER_PORT));
+      arrivedWhole(t, reports);
+      t.equal(await learntMtu(client, vip), ENDPOINT_MTU, 'the client, of the way to the VIP');
+      const seen = splitAddress(reports[1]?.remote ?? '').host;
+      t.match(seen, /^(198\.18\.0\.|fd\w*:)/, 'the endpoint talks to an address of the SNAT pool');
+      t.equal(await learntMtu(endpoint, seen), CLIENT_MTU, 'the endpoint, of the way to that');
+    },
+  );
+
+  t.test(`${family}: so does one to a NodePort, whose errors are addressed to the node itself`, async (t) => {
+    const listen = at(address, TRANSFER_PORT);
+    const reports = await transfer(client, at(nodeAddress, NODE_PORT), endpoint, listen);
     arrivedWhole(t, reports);
-    t.equal(await learntMtu(client, vip), ENDPOINT_MTU, 'the client, of the way to the VIP');
+    t.equal(await learntMtu(client, nodeAddress), ENDPOINT_MTU, 'the client, of the way to the NodePort');
     const seen = splitAddress(reports[1]?.remote ?? '').host;
-    t.match(seen, /^(198\.18\.0\.|fd\w*:)/, 'the endpoint talks to an address of the SNAT pool');
-    t.equal(await learntMtu(endpoint, seen), CLIENT_MTU, 'the endpoint, of the way to that');
+    t.equal(await learntMtu(endpoint, seen), CLIENT_MTU, 'the endpoint, of the way to the SNAT address');
   });
 
   t.test(`${family}: the node's own transfer learns it too`, async (t) => {
@@ -171,18 +192,23 @@ for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
     t.equal(await learntMtu(node, vip), ENDPOINT_MTU, 'the node, of the way to the VIP');
   });
 
-  t.test(`${family}: hairpin: a pod that reaches itself learns what the way to itself carries`, async (t) => {
-    const vip = `${vips}2`;
-    t.equal(await learntMtu(pod, vip), null, 'nothing is known before');
-    const reports = await transfer(pod, at(vip, TRANSFER_PORT), pod, at(podAddress, TRANSFER_PORT));
-    arrivedWhole(t, reports);
-    t.equal(await learntMtu(pod, vip), ENDPOINT_MTU, 'as a client, of the way to the VIP');
-    const seen = splitAddress(reports[1]?.remote ?? '').host;
-    t.equal(await learntMtu(pod, seen), ENDPOINT_MTU, 'as an endpoint, of the way to the SNAT address');
-  });
+  t.test(
+    `${family}: hairpin: a pod that reaches itself learns what the way to itself carries`,
+    shows('RFC 5508 REQ-7'),
+    async (t) => {
+      const vip = `${vips}2`;
+      t.equal(await learntMtu(pod, vip), null, 'nothing is known before');
+      const reports = await transfer(pod, at(vip, TRANSFER_PORT), pod, at(podAddress, TRANSFER_PORT));
+      arrivedWhole(t, reports);
+      t.equal(await learntMtu(pod, vip), ENDPOINT_MTU, 'as a client, of the way to the VIP');
+      const seen = splitAddress(reports[1]?.remote ?? '').host;
+      t.equal(await learntMtu(pod, seen), ENDPOINT_MTU, 'as an endpoint, of the way to the SNAT address');
+    },
+  );
 
   t.test(
     `${family}: UDP: a datagram that is too big is an error at its socket, smaller ones pass`,
+    shows('RFC 4787 REQ-13'),
     async (t) => {
       const server = endpoint.spawn(process.execPath, [
         labScript('udp-echo'),
@@ -208,10 +234,32 @@ for (const { family, endpoint: address, pod: podAddress, vips } of FAMILIES) {
   });
 }
 
+t.test(
+  'IPv4: without DF the node cuts a datagram that is too big for the way into fragments',
+  shows('RFC 4787 REQ-13a'),
+  async (t) => {
+    const [{ pod: address, vips }] = FAMILIES;
+    const discovery = async (value: number): Promise<void> => {
+      for (const host of [client, pod])
+        await host.run('sh', ['-c', `echo ${value} > /proc/sys/net/ipv4/ip_no_pmtu_disc`]);
+    };
+    await discovery(1);
+    const server = pod.spawn(process.execPath, [labScript('udp-echo'), '--listen', at(address, ECHO_PORT)]);
+    await server.line(/^ready/, 10_000);
+    const args = [labScript('udp-echo'), '--to', at(`${vips}2`, ECHO_PORT), '--sizes', '1400,1450'];
+    const report = lastJson<UdpReport>((await client.run(process.execPath, args)).stdout);
+    t.match(report, { echoed: 2, lost: [] });
+    t.equal(report.error, undefined);
+    await server.stop();
+    await discovery(0);
+  },
+);
+
 t.test('nothing was dropped, and super-packets went through', async (t) => {
-  const { received, forwarded, passed, rejected, dropped, endpoints } = readCounters(STATE_DIR);
-  t.strictSame(dropped, {});
-  t.equal(forwarded + passed + rejected, received, 'every packet has exactly one outcome');
+  const { received, forwarded, passed, rejected, dropped, endpoints } = await countersAtRest();
+  const { 'icmp-copy': copies = 0, ...others } = dropped;
+  t.strictSame(others, {});
+  t.equal(forwarded + passed + rejected + copies, received, 'every packet has exactly one outcome');
   for (const row of endpoints.filter(({ servicePort }) => servicePort === 'pmtu/transfer:transfer')) {
     const meanBytes = row.bytesOriginal / row.packetsOriginal;
     t.ok(meanBytes > 2 * 1500, `to ${row.endpoint}: ${Math.round(meanBytes)} bytes on average`);

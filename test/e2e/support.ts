@@ -1,8 +1,12 @@
 // What the end-to-end tests share: a tap whose tests run inside a sandbox, and the Services they use.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { STATE_DIR } from '../../src/lab/flowpin-up.js';
 import { HTTPENV_FILE } from '../../src/lab/httpenv.js';
 import { packageFile } from '../../src/lab/package-root.js';
 import { enterSandbox, sandboxUnavailable } from '../../src/lab/sandbox.js';
+import { type CountersSnapshot, readCounters } from '../../src/observe/counters.js';
 
 export type Tap = typeof import('tap').t;
 
@@ -41,6 +45,21 @@ export const EMPTY_UDP = '10.96.1.3:53';
 /** Where the endpoints of TRANSFER and ECHO listen, in the order of the hosts endpoint-0, -1, -2. */
 export const endpointsAt = (port: number): string[] =>
   ['10.244.0.3', '10.244.1.2', '10.244.2.2'].map((a) => `${a}:${port}`);
+
+/**
+ * The counters when they have come to rest. What the node's own clients are told by ICMP comes by once more, as a copy, up to
+ * 50 ms later; and a packet that is handed over is counted by two workers.
+ */
+export async function countersAtRest(): Promise<CountersSnapshot> {
+  let before = readCounters(STATE_DIR);
+  for (let round = 0; round < 40; round++) {
+    await sleep(150);
+    const now = readCounters(STATE_DIR);
+    if (isDeepStrictEqual(now, before)) return now;
+    before = now;
+  }
+  return before;
+}
 
 /** The last line of output as JSON. */
 export function lastJson<T>(stdout: string): T {

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { addressWords } from '../../src/wire/address.js';
-import { answerTo, anyMutation, anySpec, icmpError, mutated } from '../support/hostile-packets.js';
+import { answerTo, anyMutation, anyQuery, anySpec, icmpError, mutated } from '../support/hostile-packets.js';
 import { frame, type PacketSpec } from '../support/packets.js';
 import { FUZZ_TIMEOUT_MS, holdsForLong } from '../support/property.js';
 import { OUTCOMES, type Seen, WatchedPlane } from '../support/watched-plane.js';
@@ -65,7 +65,10 @@ const anyFrame = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('raw' as const), bytes: fc.uint8Array({ maxLength: 120 }) }),
+    arbitrary: fc.record({
+      kind: fc.constant('raw' as const),
+      bytes: fc.oneof(fc.uint8Array({ maxLength: 120 }), anyQuery),
+    }),
   },
 );
 const anyMutations = fc.oneof(

@@ -102,6 +102,8 @@ t.test(
       'ip rule del pref 0 lookup local',
       'ip rule add pref 40 iif tun0 goto 100',
       'ip route add 192.168.0.2/32 dev tun0 src 192.168.0.2 table 19818',
+      'ip rule add pref 42 ipproto 6 dport 1-65534 goto 100',
+      'ip rule add pref 43 ipproto 6 lookup 19818',
       'ip rule add pref 41 to 192.168.0.2 ipproto 6 dport 80 lookup 19818',
     ]);
   },
@@ -136,6 +138,10 @@ t.test(
       'ip route add 192.168.0.2/32 dev tun0 src 192.168.0.2 table 19818',
       'ip route add 10.244.0.1/32 dev tun0 src 192.168.0.2 table 19818',
       'ip route add 127.0.0.0/8 dev tun0 src 192.168.0.2 table 19818',
+      'ip rule add pref 42 ipproto 6 dport 1-65534 goto 100',
+      'ip rule add pref 43 ipproto 6 lookup 19818',
+      'ip rule add pref 42 ipproto 17 dport 1-65534 goto 100',
+      'ip rule add pref 43 ipproto 17 lookup 19818',
       'ip rule add pref 41 ipproto 6 dport 30080-30081 lookup 19818',
       'ip rule add pref 41 ipproto 6 dport 30083 lookup 19818',
       'ip rule add pref 41 ipproto 17 dport 30080 lookup 19818',
@@ -144,6 +150,10 @@ t.test(
       'ip -6 rule del pref 0 lookup local',
       'ip -6 rule add pref 40 iif tun0 goto 100',
       'ip -6 route add 2001:db8::2/128 dev tun0 src 2001:db8::2 table 19818',
+      'ip -6 rule add pref 42 ipproto 6 dport 1-65534 goto 100',
+      'ip -6 rule add pref 43 ipproto 6 lookup 19818',
+      'ip -6 rule add pref 42 ipproto 17 dport 1-65534 goto 100',
+      'ip -6 rule add pref 43 ipproto 17 lookup 19818',
       'ip -6 rule add pref 41 ipproto 6 dport 30080-30081 lookup 19818',
       'ip -6 rule add pref 41 ipproto 6 dport 30083 lookup 19818',
       'ip -6 rule add pref 41 ipproto 17 dport 30080 lookup 19818',
@@ -200,7 +210,7 @@ t.test('rules that Cilium has moved already stay where they are', async (t) => {
 t.test('policy routing that leaves no room is said, with what to do', async (t) => {
   const facts = { IPv4: { ...PLAIN, localPref: 10 }, IPv6: null };
   t.throws(() => changesFor([nodePort], {}, facts), new Failure(EXIT.HOST, ''));
-  t.throws(() => changesFor([nodePort], {}, facts), /preference 10 .*behind 41/);
+  t.throws(() => changesFor([nodePort], {}, facts), /preference 10 .*behind 43/);
   t.doesNotThrow(() => changesFor([clusterIP], {}, facts), 'a ClusterIP needs none');
 });
 

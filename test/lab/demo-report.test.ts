@@ -60,6 +60,8 @@ t.test('the whole text', async (t) => {
         flowsCreated: 301,
         flowsReaped: 0,
         retries: 0,
+        icmpSuppressed: 0,
+        echoed: 0,
       },
       endpoints: HTTPENV.endpoints.map((endpoint) => ({
         ...{ servicePort: 'default/httpenv', protocol: 'TCP', endpoint, flows: 100 },

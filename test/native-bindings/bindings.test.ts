@@ -6,9 +6,12 @@ import t from 'tap';
 import {
   bindSlab,
   closeDescriptor,
+  copyIcmpErrors,
   errnoName,
   mapFile,
+  openIcmpErrors,
   openQueue,
+  openSender,
   openWake,
   readBatch,
   setOffload,
@@ -167,6 +170,17 @@ t.test('a device cannot have every name', async (t) => {
   const descriptor = openSync('/dev/null', 'r+');
   t.teardown(() => closeSync(descriptor));
   t.equal(errnoName(setOffload(descriptor, 1)), 'ENOTTY');
+});
+
+t.test('sockets of ICMP errors: failures are negative errnos', async (t) => {
+  t.equal(errnoName(openIcmpErrors(5 as 4)), 'EINVAL');
+  t.equal(errnoName(copyIcmpErrors(-1, 4, -1, 'lo', 1)), 'EBADF');
+  t.equal(errnoName(copyIcmpErrors(-1, 6, -1, 'lo', 1)), 'EBADF');
+  t.equal(copyIcmpErrors(-1, 4, -1, 'lo', 0), 0, 'none were asked for');
+  for (const descriptor of [openIcmpErrors(4), openSender()]) {
+    if (descriptor >= 0) t.equal(closeDescriptor(descriptor), 0);
+    else t.equal(errnoName(descriptor), 'EPERM', 'without CAP_NET_RAW');
+  }
 });
 
 t.test('a call with wrong arguments throws', async (t) => {

@@ -115,6 +115,10 @@ bytesPerPacket(fragments, held); // once more for what is compiled late
 // Every packet is a new flow and pushes out another: the table is full from the first round on.
 const full = new TestDataplane(services, { flowCapacity: 1 << 10 });
 
+// From the node itself, to which every error is sent.
+const answering = new TestDataplane(services, { local: ['10.0.1.2'], answerPing: true });
+const ping = icmpError({ from: '10.0.1.2', to: '10.96.0.10', type: 8, code: 0, quoted: new Uint8Array(56) });
+
 console.log(
   JSON.stringify({
     hits: bytesPerPacket(hits, endless(hits, udp, 500)),
@@ -124,7 +128,9 @@ console.log(
     fragmentsHeld: bytesPerPacket(fragments, held) * 2,
     fragmentsLost: bytesPerPacket(fragments, endlessFragments(fragments, pieces.slice(1, 2))) * 2,
     fragmentCounts: fragments.counts,
-    rejected: bytesPerPacket(hits, endless(hits, rejected, 500)),
+    rejected: bytesPerPacket(answering, endless(answering, rejected, 500)),
+    limited: bytesPerPacket(hits, endless(hits, rejected, 500)),
+    echoed: bytesPerPacket(answering, endless(answering, ping, 0)),
     related: bytesPerPacket(hits, endless(hits, error, 0)),
     related6: bytesPerPacket(hits6, endless(hits6, error6, 0)),
     created: bytesPerPacket(created, device),

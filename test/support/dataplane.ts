@@ -49,6 +49,7 @@ export interface TableOptions {
   ids?: Ids;
   /** Masquerade every flow, as a proxy without cluster CIDR does; true unless said otherwise. */
   masquerade?: boolean;
+  answerPing?: boolean;
   /** Addresses of this node. */
   local?: readonly string[];
   /** ENDPOINT_STATE of endpoints that no Service has; GONE unless said otherwise. */
@@ -58,7 +59,11 @@ export interface TableOptions {
 /** A table of ClusterIPs whose unserved ports are rejected. */
 export function tableOf(services: Services, options: TableOptions = {}): SharedArrayBuffer {
   const ids = options.ids ?? new Ids();
-  const builder = new TableBuilder(options.masquerade === false ? 0 : TABLE_FLAG.KEEP_SOURCE_FOR_PODS);
+  const builder = new TableBuilder(
+    (options.masquerade === false ? 0 : TABLE_FLAG.KEEP_SOURCE_FOR_PODS) |
+      (options.answerPing ? TABLE_FLAG.ANSWER_PING : 0),
+  );
+  const local = (options.local ?? []).map(addressWords);
   const live = new Set<number>();
   for (const [row, [frontend, given]] of Object.entries(services).entries()) {
     const spec = Array.isArray(given) ? { endpoints: given } : given;
@@ -84,10 +89,11 @@ export function tableOf(services: Services, options: TableOptions = {}): SharedA
       maglev: algorithm === ALGORITHM.MAGLEV,
     });
     builder.addFrontend(FRONTEND_KIND.CLUSTER_IP, family, address, half(port), protocol, handle);
-    builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
+    // The node itself may serve other ports of its own address.
+    if (!local.some((ip) => `${ip}` === `${address}`))
+      builder.addAddress(family, address, ADDRESS_FLAG.REJECT_UNSERVED);
   }
-  for (const text of options.local ?? []) {
-    const address = addressWords(text);
+  for (const address of local) {
     builder.addAddress(address.length === 1 ? 0 : 1, address, ADDRESS_FLAG.LOCAL | ADDRESS_FLAG.NODE_PORTS);
   }
   const states = Int32Array.from({ length: ids.count }, (_, id) =>
@@ -190,6 +196,7 @@ export class TestDataplane extends InMemoryDataplane {
     add('rejected', COUNTER.REJECTED);
     add('reset', COUNTER.RESET);
     add('retried', COUNTER.RETRIED);
+    add('echoed', COUNTER.ECHOED);
     add('held', COUNTER.HELD);
     add('handed-off', COUNTER.HANDED_OFF);
     add('taken-over', COUNTER.TAKEN_OVER);

@@ -1,6 +1,14 @@
 /** Frames that nobody would send and that somebody will: for the fuzz. Plain values, so that fast-check can shrink them. */
 import fc from 'fast-check';
-import { crc32c, frame, type PacketSpec, type TcpFlag, VNET_BYTES } from './packets.js';
+import {
+  crc32c,
+  frame,
+  type IcmpErrorSpec,
+  icmpError as icmpMessage,
+  type PacketSpec,
+  type TcpFlag,
+  VNET_BYTES,
+} from './packets.js';
 import { clusterIP, externalIP, NODE, NODE_PORT, PORT, SERVICES, TARGET_PORT } from './world.js';
 
 const at = (ip: string, port: number): string => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`);
@@ -127,6 +135,21 @@ const anyFirst: fc.Arbitrary<PacketSpec> = family((v6) => {
 export const anySpec: fc.Arbitrary<PacketSpec> = fc.oneof(anyFirst, anyOddSpec);
 
 const NUMBERS: Record<string, number> = { tcp: 6, udp: 17, sctp: 132 };
+/** A ping, its answer or another query, with a right checksum: of a Service's address, the node's, anybody's. */
+export const anyQuery: fc.Arbitrary<Uint8Array> = family((v6) => {
+  const f = v6 ? 1 : 0;
+  return fc
+    .record<IcmpErrorSpec>({
+      from: fc.constantFrom(...CLIENTS[f]!, ...MARTIANS[f]!, ...vips(v6)),
+      to: fc.constantFrom(...vips(v6), ...vips(v6), NODE[f]!, ...MARTIANS[f]!),
+      type: v6 ? fc.constantFrom(128, 128, 128, 129, 133, 139) : fc.constantFrom(8, 8, 8, 0, 13, 17),
+      code: fc.constantFrom(0, 0, 0, 0, 1),
+      rest: fc.constantFrom(0, 0x1234_0001),
+      quoted: anyPayload,
+    })
+    .map(icmpMessage);
+});
+
 const EXTENSIONS = (protocol: string | number): Partial<PacketSpec> => ({
   extensions: 0,
   options: Uint8Array.of(60, 0, 1, 4, 0, 0, 0, 0, NUMBERS[protocol] ?? Number(protocol), 0, 1, 4, 0, 0, 0, 0),

@@ -30,9 +30,13 @@ export const OUTCOMES = new Map<number, string>([
   [COUNTER.REJECTED, 'rejected'],
   [COUNTER.RESET, 'reset'],
   [COUNTER.RETRIED, 'retried'],
+  [COUNTER.ECHOED, 'echoed'],
   [COUNTER.HELD, 'held'],
   ...DROP_REASON_NAMES.map((name, reason): [number, string] => [COUNTER.DROPPED + reason, name]),
 ]);
+
+/** Outcomes of packets that the sender gets an answer to, if anything leaves. */
+const ANSWERS = ['rejected', 'reset', 'echoed', 'flow-table-full', 'snat-exhausted'];
 
 const PATTERN = Buffer.alloc(SLOTS * SLOT_BYTES, 0xa5);
 const NOISE = Buffer.alloc(SLOTS * SLOT_BYTES);
@@ -184,7 +188,7 @@ export class WatchedPlane {
     const left = tupleOf(out);
     if (this.ours.has(left.dst)) throw new Error(`${outcome}: left for an address of a Service, ${left.dst}`);
     const damage = residuals(out);
-    if (outcome === 'rejected' || outcome === 'reset') {
+    if (ANSWERS.includes(outcome)) {
       if (damage.ip !== 0 || damage.l4 !== 0) throw new Error(`${outcome}: wrong checksum in our own packet`);
       if (left.length !== out.length - VNET_BYTES) throw new Error(`${outcome}: wrong length`);
       if (out.subarray(0, VNET_BYTES).some((byte) => byte !== 0))

@@ -57,6 +57,7 @@ export type States = typeof anyStates extends fc.Arbitrary<infer Value> ? Value 
 export const anyOptions: fc.Arbitrary<Partial<ProxyOptions>> = fc.record({
   mode: fc.constantFrom('iptables', 'nftables', 'userspace', 'ipvs'),
   masqueradeAll: fc.boolean(),
+  answerPing: fc.boolean(),
   clusterCIDRs: fc.constantFrom<readonly string[]>([], POD_CIDRS),
   localhostNodePorts: fc.boolean(),
   nodePortAddresses: fc.constantFrom(null, ['198.51.100.0/24', '2001:db8:7::/64']),

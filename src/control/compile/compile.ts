@@ -200,6 +200,7 @@ function tableFlags(options: ProxyOptions): number {
   const isNft = options.mode === 'nftables';
   let flags = 0;
   if (options.masqueradeAll) flags |= TABLE_FLAG.MASQUERADE_ALL;
+  if (options.answerPing) flags |= TABLE_FLAG.ANSWER_PING;
   if (options.links !== null) flags |= TABLE_FLAG.KEEP_SOURCE_FOR_PODS;
   if (isNft) flags |= TABLE_FLAG.RANGES_FIRST | TABLE_FLAG.CLOSED_NODE_PORTS_ON_NODE_PORT_ADDRESSES;
   if (!isNft && options.localhostNodePorts && isNodePortAddress('127.0.0.1', options)) {

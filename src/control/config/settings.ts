@@ -14,6 +14,7 @@ export interface Flags {
   readonly clusterCidr?: readonly string[];
   readonly serviceCidr?: readonly string[];
   readonly masqueradeAll?: boolean;
+  readonly answerPing?: boolean;
   readonly hostnameOverride?: string;
   readonly nodeLabels?: Readonly<Record<string, string>>;
   readonly nodeportAddresses?: readonly string[];
@@ -36,6 +37,8 @@ export interface Settings {
   readonly clusterCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   readonly masqueradeAll: boolean;
+  /** kube-proxy has no such setting; its mode ipvs answers. */
+  readonly answerPing: boolean;
   /** "": the machine's name. */
   readonly hostnameOverride: string;
   /** "": the address of the default route's device. */
@@ -103,6 +106,7 @@ export function settingsOf(
     serviceCIDRs: flags.serviceCidr ?? [],
     // ipvs takes iptables.masqueradeAll, as in cmd/kube-proxy/app/server_linux.go.
     masqueradeAll: flags.masqueradeAll ?? (mode === 'nftables' ? nftables : iptables)?.masqueradeAll ?? false,
+    answerPing: flags.answerPing ?? false,
     hostnameOverride: flags.hostnameOverride ?? file?.hostnameOverride ?? '',
     bindAddress: unspecifiedAsNone(file?.bindAddress ?? ''),
     nodeLabels: flags.nodeLabels ?? {},
@@ -151,6 +155,7 @@ export function proxyOptionsOf(settings: Settings, node: NodeFacts, own: readonl
     clusterCIDRs,
     serviceCIDRs: settings.serviceCIDRs,
     masqueradeAll: settings.masqueradeAll,
+    answerPing: settings.answerPing,
     links: node.links,
     rejectUnserved: true,
   };

@@ -30,6 +30,8 @@ export interface ProxyOptions {
   /** CIDRs of ClusterIPs: nftables mode drops what goes to an unused one. */
   readonly serviceCIDRs: readonly string[];
   readonly masqueradeAll: boolean;
+  /** Echo requests to addresses that only Services have are answered; not unless it is true. */
+  readonly answerPing?: boolean;
   /**
    * CIDRs of this host's links, whose hosts answer each other directly. Given, a source is kept only where its replies are
    * known to come back through the proxy: for an endpoint in clusterCIDRs that is not on one link with the source; without

@@ -15,10 +15,9 @@ import type { Evenness } from './measures.js';
 import { cascadeSentences, falseAlarmsSentence, pText, shareText } from './report-table.js';
 
 /** The same comparison gives the same bytes. */
-export async function comparisonHtml(comparison: Comparison): Promise<string> {
+export function comparisonHtml(comparison: Comparison): string {
   const { scenarios, closedForms, cascade } = comparison;
-  const sections: string[] = [overview(comparison)];
-  for (const scenario of scenarios) sections.push(await scenarioHtml(scenario));
+  const sections: string[] = [overview(comparison), ...scenarios.map(scenarioHtml)];
   if (closedForms.length > 0) {
     sections.push(
       section(
@@ -26,7 +25,7 @@ export async function comparisonHtml(comparison: Comparison): Promise<string> {
         'what a formula says, and what the pipeline does',
         list([closedFormsSentence(closedForms)]),
         `<div class="pair">${figure(
-          await wholeFlowsChart(closedForms),
+          wholeFlowsChart('whole', closedForms),
           'Choice per packet, no flow table. Lines: n<sup>-(k-1)</sup>. Points: measured.',
         )}${closedFormsTable(closedForms)}</div>`,
       ),
@@ -38,8 +37,8 @@ export async function comparisonHtml(comparison: Comparison): Promise<string> {
         'The cascade is uniform',
         '1/n, 1/(n-1), ..., 1 for every n from 1 to 250',
         list(cascadeSentences(cascade)),
-        `<div class="pair">${figure(await biasChart(cascade.steps), 'Computed exactly from the probabilities as they are written.')}${figure(
-          await cascadePChart(cascade.steps),
+        `<div class="pair">${figure(biasChart('bias', cascade.steps), 'Computed exactly from the probabilities as they are written.')}${figure(
+          cascadePChart('p', cascade.steps),
           'Measured: fair choices scatter evenly between 0 and 1. Line: the level of an alarm.',
         )}</div>`,
       ),
@@ -83,24 +82,24 @@ function overview({ strategies, scenarios }: Comparison): string {
   );
 }
 
-async function scenarioHtml(scenario: Scenario): Promise<string> {
+function scenarioHtml(scenario: Scenario, index: number): string {
   const { name, what, rows, eventMs, sentences } = scenario;
   const { connections = 0, datagrams = 0 } = rows[0]?.measures ?? {};
   const figures: string[] = [];
   if (rows.every(({ measures }) => measures.evenness !== null) && eventMs === null) {
     figures.push(
-      figure(await distributionChart(scenario), 'What each endpoint had. Dashed: an equal share.'),
+      figure(distributionChart(`d${index}`, scenario), 'What each endpoint had. Dashed: an equal share.'),
     );
   }
   if (eventMs !== null && connections > 0) {
     figures.push(
       figure(
-        await survivalChart(scenario),
+        survivalChart(`s${index}`, scenario),
         `Connections open when it happened, ${seconds(eventMs)} after the start: the share not broken, by time since.`,
       ),
     );
   }
-  if (eventMs !== null) figures.push(figure(await harmChart(scenario), ''));
+  if (eventMs !== null) figures.push(figure(harmChart(`h${index}`, scenario), ''));
   const size = [
     ...(connections > 0 ? [`${grouped(connections)} connections`] : []),
     ...(datagrams > 0 ? [`${grouped(datagrams)} datagrams`] : []),

@@ -45,9 +45,9 @@ t.test('sentences say why', async (t) => {
 });
 
 t.test('the page is whole in itself, and the same again', async (t) => {
-  const html = await comparisonHtml(comparison);
-  t.ok(html === (await comparisonHtml(comparison)), 'the same bytes');
-  t.notMatch(html, /<script|<link|<img|@import|url\(/);
+  const html = comparisonHtml(comparison);
+  t.ok(html === comparisonHtml(comparison), 'the same bytes');
+  t.notMatch(html, /<script|<link|<img|@import|url\((?!#)/);
   const addresses = new Set(html.match(/https?:\/\/[^"\s<]+/g));
   t.same([...addresses], ['http://www.w3.org/2000/svg', 'http://www.w3.org/1999/xlink'], 'names, not places');
   t.equal(html.split('<svg').length - 1, 3 + 2 + 3, 'three distributions, two of the crash, three proofs');
