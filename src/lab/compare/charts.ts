@@ -135,8 +135,8 @@ export function wholeFlowsChart(key: string, forms: readonly ClosedForm[]): stri
   return svg(key, 440, 290, {
     legend: { ...LEGEND, left: 60, data: names },
     grid: { left: 66, right: 14, top: 34, bottom: 44 },
-    xAxis: named('packets of the connection', { type: 'value', min: 2, max: 5, interval: 1 }),
-    yAxis: named('connections that stay whole', {
+    xAxis: named('packets of the connection', 28, { type: 'value', min: 2, max: 5, interval: 1 }),
+    yAxis: named('connections that stay whole', 50, {
       type: 'log',
       min: 0.0001,
       max: 1,
@@ -169,8 +169,8 @@ export function biasChart(key: string, steps: readonly CascadeStep[]): string {
   return svg(key, 520, 270, {
     legend: { ...LEGEND, left: 60 },
     grid: { left: 66, right: 14, top: 34, bottom: 44 },
-    xAxis: named('endpoints', { type: 'value', min: 0, max: 250, interval: 50 }),
-    yAxis: named('largest deviation from 1/n', {
+    xAxis: named('endpoints', 28, { type: 'value', min: 0, max: 250, interval: 50 }),
+    yAxis: named('largest deviation from 1/n', 50, {
       type: 'log',
       min: 1e-10,
       max: 1e-2,
@@ -188,8 +188,8 @@ export function biasChart(key: string, steps: readonly CascadeStep[]): string {
 export function cascadePChart(key: string, steps: readonly CascadeStep[]): string {
   return svg(key, 520, 270, {
     grid: { left: 52, right: 14, top: 34, bottom: 44 },
-    xAxis: named('endpoints', { type: 'value', min: 0, max: 250, interval: 50 }),
-    yAxis: named('p-value', { type: 'value', min: 0, max: 1, axisLabel: TEXT, splitLine: GRID_LINES }),
+    xAxis: named('endpoints', 28, { type: 'value', min: 0, max: 250, interval: 50 }),
+    yAxis: named('p-value', 34, { type: 'value', min: 0, max: 1, axisLabel: TEXT, splitLine: GRID_LINES }),
     series: [
       {
         type: 'scatter',
@@ -259,13 +259,10 @@ const rule = (yAxis: number, color: string | undefined) => ({
   data: [{ yAxis }],
 });
 
-const named = <Axis extends object>(name: string, axis: Axis) => ({
-  ...{
-    name,
-    nameLocation: 'middle' as const,
-    nameGap: name === 'p-value' ? 34 : name.includes(' ') && 'splitLine' in axis ? 50 : 28,
-  },
-  ...{ nameTextStyle: TEXT, axisLine: AXIS_LINE, axisLabel: TEXT, splitLine: { show: false } },
+/** An axis with its name beside it. @param gap from the axis to its name */
+const named = <Axis extends object>(name: string, nameGap: number, axis: Axis) => ({
+  ...{ name, nameLocation: 'middle' as const, nameGap, nameTextStyle: TEXT },
+  ...{ axisLine: AXIS_LINE, axisLabel: TEXT, splitLine: { show: false } },
   ...axis,
 });
 
