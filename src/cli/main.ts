@@ -5,6 +5,7 @@ import { EXIT, Failure } from '../shared/failure.js';
 import { checkCommand } from './check.js';
 import { demoCommand } from './demo.js';
 import { exportCommand } from './export.js';
+import { labCommand } from './lab.js';
 import { throwsOnMisuse } from './misuse.js';
 import { upCommand } from './up.js';
 
@@ -20,6 +21,7 @@ const program = new Command('flowpin')
   .addCommand(demoCommand())
   .addCommand(checkCommand())
   .addCommand(exportCommand())
+  .addCommand(labCommand())
   .addHelpText(
     'after',
     '\nExit codes: 0 done, 1 not so, 2 wrong usage, 3 missing privilege or device, 4 host or runtime failure',

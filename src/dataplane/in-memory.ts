@@ -40,9 +40,17 @@ export interface InMemoryOptions {
   readonly coalesce?: number;
   /** Where the clock begins. */
   readonly nowMs?: number;
+  /** What several workers share, and one by itself has for itself. */
+  readonly affinity?: AffinityTable;
+  readonly penalties?: Int32Array;
+  /** Of the random choices; made from `seed` unless given. */
+  readonly random?: Random;
 }
 
 const AFFINITY_CAPACITY = 1 << 13;
+
+export const freshAffinity = (): AffinityTable =>
+  new AffinityTable(new ArrayBuffer(affinityBytes(AFFINITY_CAPACITY)), AFFINITY_CAPACITY);
 
 export class InMemoryDataplane {
   readonly cx: WorkerContext;
@@ -62,11 +70,11 @@ export class InMemoryDataplane {
         return new FlowTable(file, { family, capacity, seed, active });
       }),
       pools: options.snatPools.map((pool, family) => new PortPool(family, pool, share)),
-      affinity: new AffinityTable(new ArrayBuffer(affinityBytes(AFFINITY_CAPACITY)), AFFINITY_CAPACITY),
+      affinity: options.affinity ?? freshAffinity(),
       turns,
       active,
-      penalties: new Int32Array(active.length),
-      random: new Random(seed + share.worker),
+      penalties: options.penalties ?? new Int32Array(active.length),
+      random: options.random ?? new Random(seed + share.worker),
       coalesce: options.coalesce ?? COALESCE.NONE,
       handOff: new HandOff(share, rings, () => {}),
       timeouts: options.timeouts ?? timeoutsOf('linux'),

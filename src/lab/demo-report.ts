@@ -1,12 +1,13 @@
 // The text of `flowpin demo`, at most 80 columns, section by section. Pure: results in, text out.
 
-import Table from 'cli-table3';
 import type { CountersSnapshot } from '../observe/counters.js';
 import { cascadeThreshold } from '../table/layout.js';
 import type { UpEnd } from './demo-run.js';
 import type { HttpReport, RequestsReport } from './http-client.js';
 import { CLIENT_ADDRESS, type ServicePortFacts } from './httpenv.js';
 import { chiSquare, chiSquareSurvival } from './statistics.js';
+import { columns, text } from './text-table.js';
+import { grouped, outOf } from './wording.js';
 
 /** The hosts, and the Service as its table has it. */
 export function builtText(service: ServicePortFacts): string {
@@ -105,12 +106,6 @@ function spreadSentence({ endpoints }: ServicePortFacts, { answered, byEndpoint 
   ].join('\n');
 }
 
-/** A probability as people say it. */
-function outOf(p: number): string {
-  if (p >= 0.01) return `${Math.round(100 * p)} of 100`;
-  return p >= 0.0001 ? `${Math.round(10_000 * p)} of 10,000` : 'fewer than 1 of 10,000';
-}
-
 function keepAliveSentence(keepAlive: RequestsReport): string {
   const where = Object.entries(keepAlive.byEndpoint);
   const who =
@@ -127,39 +122,6 @@ function answers({ asked, answered, ms }: RequestsReport): string {
 
 function count(n: number, noun: string): string {
   return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-function grouped(n: number): string {
-  return n.toLocaleString('en-US');
-}
-
-/** A table without lines: `leftColumns` columns of words, the rest numbers. */
-function columns(head: string[], leftColumns = 1): Table.Table {
-  const none = [
-    'top',
-    'top-mid',
-    'top-left',
-    'top-right',
-    'bottom',
-    'bottom-mid',
-    'bottom-left',
-    'bottom-right',
-  ];
-  const lines = ['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'];
-  return new Table({
-    head,
-    chars: Object.fromEntries([...none, ...lines].map((name) => [name, ''])),
-    colAligns: head.map((_, at) => (at < leftColumns ? 'left' : 'right')),
-    style: { head: [], border: [], 'padding-left': 2, 'padding-right': 0 },
-  });
-}
-
-function text(table: Table.Table): string {
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
 }
 
 /** Sections are set apart by an empty line, also from those that follow in the next text. */

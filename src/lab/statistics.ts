@@ -67,3 +67,56 @@ function logGammaOfHalves(degrees: number): number {
   for (let a = odd ? 0.5 : 1; a < degrees / 2; a++) sum += Math.log(a);
   return sum;
 }
+
+/**
+ * Probability that, of `total` equally likely choices among `n`, some one is chosen `most` times or more. Exact: one outcome
+ * after the other is given its share of what the others have left.
+ */
+export function fairMaximumChance(total: number, n: number, most: number): number {
+  const logFactorial = logFactorials(total);
+  // below[t]: probability that t choices among the first i outcomes give none of them `most`.
+  let below = Array.from({ length: total + 1 }, (_, t): number => (t < most ? 1 : 0));
+  for (let i = 2; i <= n; i++) {
+    const [logHere, logElsewhere] = [Math.log(1 / i), Math.log1p(-1 / i)];
+    below = below.map((_, t) => {
+      let sum = 0;
+      for (let here = 0; here < most && here <= t; here++) {
+        const log =
+          logFactorial[t] -
+          logFactorial[here] -
+          logFactorial[t - here] +
+          here * logHere +
+          (t - here) * logElsewhere;
+        sum += Math.exp(log) * below[t - here];
+      }
+      return sum;
+    });
+  }
+  return Math.max(0, 1 - below[total]);
+}
+
+/**
+ * Fisher's exact test, two-sided: how probable is a table of two rows and two columns with these margins that is no likelier
+ * than this one, when the rows do not differ.
+ */
+export function fisherExact(a: number, b: number, c: number, d: number): number {
+  const logFactorial = logFactorials(a + b + c + d);
+  const [row, column, all] = [a + b, a + c, a + b + c + d];
+  const logChoose = (n: number, k: number): number => logFactorial[n] - logFactorial[k] - logFactorial[n - k];
+  const probability = (x: number): number =>
+    Math.exp(logChoose(row, x) + logChoose(all - row, column - x) - logChoose(all, column));
+  const here = probability(a);
+  let sum = 0;
+  for (let x = Math.max(0, column - (all - row)); x <= Math.min(row, column); x++) {
+    const other = probability(x);
+    if (other <= here * (1 + 1e-9)) sum += other; // equals that rounding has set apart count as equal
+  }
+  return Math.min(1, sum);
+}
+
+/** log n! for n from 0 to `most`. */
+function logFactorials(most: number): number[] {
+  const logs = [0];
+  for (let n = 1; n <= most; n++) logs.push(logs[n - 1] + Math.log(n));
+  return logs;
+}

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Test, t } from 'tap';
-import { chiSquare, chiSquareSurvival } from '../../src/lab/statistics.js';
+import { chiSquare, chiSquareSurvival, fairMaximumChance, fisherExact } from '../../src/lab/statistics.js';
 
 /** Whether two numbers agree to `digits` significant digits. */
 const agree = (a: number, b: number, digits: number): boolean =>
@@ -92,4 +92,34 @@ t.test('the ends, and what is no number of degrees', async (t) => {
   t.equal(chiSquareSurvival(5000, 2), 0, 'underflows to zero, not to NaN');
   t.ok(Number.isNaN(chiSquareSurvival(Number.NaN, 2)));
   for (const degrees of [0, -1, 1.5, Number.NaN]) t.throws(() => chiSquareSurvival(1, degrees), RangeError);
+});
+
+t.test('the chance that somebody gets many of a few, against counting every case', async (t) => {
+  for (const [total, n] of [
+    [1, 3],
+    [4, 2],
+    [5, 3],
+    [6, 4],
+  ] as const) {
+    for (let most = 1; most <= total; most++) {
+      let hits = 0;
+      for (let code = 0; code < n ** total; code++) {
+        const counts = new Array<number>(n).fill(0);
+        for (let i = 0, rest = code; i < total; i++, rest = Math.floor(rest / n)) counts[rest % n]!++;
+        if (Math.max(...counts) >= most) hits++;
+      }
+      const chance = fairMaximumChance(total, n, most);
+      t.ok(Math.abs(chance - hits / n ** total) < 1e-12, `${most} of ${total} among ${n}: ${chance}`);
+    }
+  }
+});
+
+t.test("Fisher's exact test", async (t) => {
+  // Fisher, The Design of Experiments (1935): the lady tasting tea, three of four cups right on either side.
+  t.ok(Math.abs(fisherExact(3, 1, 1, 3) - 34 / 70) < 1e-12);
+  t.ok(Math.abs(fisherExact(4, 0, 0, 4) - 2 / 70) < 1e-12);
+  t.equal(fisherExact(0, 300, 0, 300), 1, 'nothing went wrong in either');
+  t.ok(Math.abs(fisherExact(5, 295, 5, 295) - 1) < 1e-9);
+  t.ok(fisherExact(0, 300, 30, 270) < 1e-6);
+  t.ok(Math.abs(fisherExact(2, 10, 7, 3) - fisherExact(7, 3, 2, 10)) < 1e-12, 'the rows may be exchanged');
 });
