@@ -24,11 +24,25 @@ export const NO_ENDPOINT = -1;
 export function choose(cx: WorkerContext, port: number, set: number, at: number, count: number): number {
   const { table } = cx;
   const size = table.words[set + 1];
-  const index = chooseIndex(cx, port, set, size, at, count);
+  let index = chooseIndex(cx, port, set, size, at, count);
   if ((table.words[port] & PORT_FLAG.RETRY) === 0) return table.endpointAt(set, index);
+  if (choosesAnew(table.words[port + PORT.ALGORITHM])) {
+    for (let tries = Math.min(size, TRIES_MAX); tries > 0; tries--) {
+      const endpoint = table.endpointAt(set, index);
+      if (!isAvoided(cx, table.words[endpoint + ENDPOINT.ID], true)) return endpoint;
+      index = chooseIndex(cx, port, set, size, at, count);
+    }
+  }
   const welcome = nextWelcome(cx, set, size, index, true);
   return welcome === NO_ENDPOINT ? nextWelcome(cx, set, size, index, false) : welcome;
 }
+
+/** Turns taken or draws made before the neighbours of avoided endpoints are looked for. */
+const TRIES_MAX = 16;
+
+/** Whether choosing once more gives another endpoint. Then all others share alike what an avoided one would have got. */
+const choosesAnew = (algorithm: number): boolean =>
+  algorithm === ALGORITHM.ROUND_ROBIN || algorithm === ALGORITHM.CASCADE || algorithm === ALGORITHM.UNIFORM;
 
 /** The chosen endpoint, or the first behind it that is not avoided. @param boxed the penalty box counts */
 function nextWelcome(cx: WorkerContext, set: number, size: number, index: number, boxed: boolean): number {

@@ -1,5 +1,6 @@
 /** A connection that cannot be made is made with another endpoint, and the client sees one connection. */
 import t from 'tap';
+import { PENALTY_TICKS, tickOf } from '../../src/dataplane/avoid.js';
 import { COUNTER } from '../../src/table/counters.js';
 import { ALGORITHM } from '../../src/table/layout.js';
 import { TestDataplane } from '../support/dataplane.js';
@@ -136,6 +137,28 @@ t.test('an endpoint that failed is passed over by other connections for ten seco
     'then it gets its share again',
   );
 });
+
+for (const [name, algorithm] of Object.entries({
+  'in turn': ALGORITHM.ROUND_ROBIN,
+  'by the cascade': ALGORITHM.CASCADE,
+  'with equal chances': ALGORITHM.UNIFORM,
+})) {
+  t.test(`the share of an endpoint that is passed over goes to all others alike, ${name}`, async (t) => {
+    const endpoints = Array.from({ length: 5 }, (_, i) => `10.244.${i}.2:8080`);
+    const p = new TestDataplane({ [`${VIP}/tcp`]: { endpoints, algorithm, retry: true } });
+    p.cx.retry.penalties[3] = tickOf(p.nowMs) + PENALTY_TICKS;
+    const counts = new Map(endpoints.map((endpoint) => [endpoint, 0]));
+    for (let port = 2000; port < 2800; port++) {
+      const { to } = p.forward({ from: `10.0.1.2:${port}`, to: VIP, flags: ['SYN'] });
+      counts.set(to, counts.get(to)! + 1);
+    }
+    const [a, b, away, c, d] = [...counts.values()];
+    t.equal(away, 0);
+    if (algorithm === ALGORITHM.ROUND_ROBIN) t.strictSame([a, b, c, d], [200, 200, 200, 200]);
+    // Equal chances miss this once in 10^9; the neighbour had 320 when it took the whole share.
+    else for (const count of [a, b, c, d]) t.ok(count! > 125 && count! < 275, `${[...counts.values()]}`);
+  });
+}
 
 t.test('when all endpoints failed lately none is passed over', async (t) => {
   const p = plane(['10.0.0.1:1', '10.0.0.2:1']);
