@@ -5,6 +5,7 @@
  *   pipeline   the whole way, hits and new flows                      in memory
  *   memory     bytes a packet allocates, bytes a flow takes           in memory
  *   compile    a change of Services, and its way to the workers       in memory
+ *   compare    what balancing behaviours do to users                  in memory, from the lab
  *   tun        real traffic, flowpin and its peers                    in namespaces
  *   scale      first packets with many Services, workers              in namespaces
  *
@@ -14,6 +15,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { enterSandbox, sandboxUnavailable } from '../src/lab/sandbox.js';
+import { compareFigures } from './compare.bench.js';
 import { compileFigures } from './compile.bench.js';
 import { type Figure, figureLine, type Results, type Skipped } from './figures.js';
 import { machineFacts, versions } from './machine.js';
@@ -45,6 +47,7 @@ const PARTS: { readonly [part: string]: () => Promise<Measured> } = {
   pipeline: async () => ({ figures: await pipelineFigures(ROUNDS.memory) }),
   memory: async () => ({ figures: await memoryFigures(ROUNDS.memory) }),
   compile: async () => ({ figures: await compileFigures(ROUNDS.memory) }),
+  compare: async () => ({ figures: compareFigures(quick ? 3 : 9) }),
   tun: async () => measuredBy(await measureTun(ROUNDS.tun, WINDOWS, say)),
   scale: async () => measuredBy(await measureScale(ROUNDS.tun, WINDOWS, quick, say)),
 };

@@ -36,9 +36,8 @@ export function prepareFlowFiles(state: StateDir, options: FlowFilesOptions): vo
     const found = ownFiles(state, family, options.warn);
     const { workers, capacity } = options;
     const fits =
-      found.length <= workers && found.every((file) => file.worker < workers && file.capacity === capacity);
-    if (found.length === 0 || (fits && found.length === workers)) continue;
-    dealOut(state, family, found, options);
+      found.length === workers && found.every((file) => file.worker < workers && file.capacity === capacity);
+    if (found.length > 0 && !fits) dealOut(state, family, found, options);
   }
 }
 

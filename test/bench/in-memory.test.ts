@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
 import type { Results } from '../../bench/figures.js';
+import { STRATEGIES } from '../../src/lab/compare/strategies.js';
 import { packageFile } from '../../src/lab/package-root.js';
 
 t.setTimeout(600_000); // about half a minute on an idle machine
 
 const MAIN = packageFile('dist', 'bench', 'main.js');
-const PARTS = ['steps', 'pipeline', 'memory', 'compile'];
+const PARTS = ['steps', 'pipeline', 'memory', 'compile', 'compare'];
 const STEPS = ['checksum', 'parse', 'flow-lookup', 'table-lookup', 'translate'];
 const ALGORITHMS = [
   ...['cascade', 'uniform', 'round-robin', 'least-connection'],
@@ -28,6 +29,10 @@ const EXPECTED: { [id: string]: string } = {
 for (const step of STEPS) EXPECTED[`step.${step}`] = 'ns';
 for (const algorithm of ALGORITHMS) EXPECTED[`step.choose.${algorithm}`] = 'ns';
 for (const services of SERVICES) EXPECTED[`lookup.${services}`] = 'ns';
+for (const { name } of STRATEGIES) {
+  for (const what of ['broken', 'moved', 'uneven'])
+    EXPECTED[`compare.${what}.${name.replaceAll(' ', '-')}`] = '%';
+}
 for (const kind of ['hit', 'new']) {
   for (const family of ['v4', 'v6']) {
     for (const flows of ['1k', '64k', '1m']) EXPECTED[`pipeline.${kind}.${family}.${flows}`] = 'Mpps';
@@ -54,7 +59,9 @@ t.test('every figure is there, with its unit, and a median between its extremes'
     t.match(stdout, new RegExp(`^${id.replaceAll('.', '\\.')} +flowpin `, 'm'), `${id} is printed`);
   }
   for (const { id, median, min, max, rounds } of figures) {
-    t.ok(min > 0 && min <= median && median <= max, `${id}: ${min} <= ${median} <= ${max}`);
+    const isShare = id.startsWith('compare.');
+    t.ok(min > 0 || (isShare && min === 0), `${id} is ${min} at least`);
+    t.ok(min <= median && median <= max, `${id}: ${min} <= ${median} <= ${max}`);
     t.ok(rounds >= 3, `${id} has ${rounds} rounds`);
   }
 });
