@@ -51,12 +51,13 @@ t.test('every figure is there, with its unit, and a median between its extremes'
   t.ok(Date.parse(date) > 0);
   t.equal(quick, true);
   t.strictSame(skipped, []);
+  const printed = new Set(stdout.split('\n').map((line) => line.split(/ +/, 2).join(' ')));
   for (const [id, unit] of Object.entries(EXPECTED)) {
     t.match(
       figures.filter((figure) => figure.id === id),
       [{ id, unit, peer: 'flowpin' }],
     );
-    t.match(stdout, new RegExp(`^${id.replaceAll('.', '\\.')} +flowpin `, 'm'), `${id} is printed`);
+    t.ok(printed.has(`${id} flowpin`), `${id} is printed`);
   }
   for (const { id, median, min, max, rounds } of figures) {
     const isShare = id.startsWith('compare.');
