@@ -2,7 +2,6 @@
 import fc from 'fast-check';
 import {
   crc32c,
-  frame,
   type IcmpErrorSpec,
   icmpError as icmpMessage,
   type PacketSpec,
@@ -210,12 +209,13 @@ export function icmpError(about: Uint8Array, type: number, code: number, quoted:
     ((sender[i * 2]! << 8) | sender[i * 2 + 1]!).toString(16),
   );
   const to = v6 ? groups.join(':') : [...sender].join('.');
-  const payload = Uint8Array.from([type, code, 0, 0, 0, 0, 5, 0x78, ...packet.subarray(0, quoted)]);
-  return frame({
+  return icmpMessage({
     from: v6 ? 'fd00:32::fe' : '10.32.0.254',
     to: v6 ? to.replace(/^0:0:0:0:0:0:0:/, '::') : to,
-    protocol: v6 ? 58 : 1,
-    payload,
+    type,
+    code,
+    rest: 0x578,
+    quoted: packet.subarray(0, quoted),
   });
 }
 

@@ -201,7 +201,8 @@ export class WatchedPlane {
       this.ways.clear();
       return;
     }
-    this.checkTranslated(given!, out, quiet);
+    if (isIcmp(out)) checkRelated(given!, out);
+    else this.checkTranslated(given!, out, quiet);
   }
 
   /** A fragment that was held leaves behind the batch that brought the first of its datagram. It has no ports. */
@@ -305,6 +306,30 @@ function partsOf(packet: Uint8Array): Parts {
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+const ICMP_BYTES = 8;
+
+const isIcmp = (frame: Uint8Array): boolean => [1, 58].includes(partsOf(frame.subarray(VNET_BYTES)).protocol);
+
+/** An error that was translated: for who sent the packet that it quotes, and with a right checksum. */
+function checkRelated(given: Uint8Array, out: Uint8Array): void {
+  if (given.length !== out.length) throw new Error('an error changed its length');
+  const [before, after] = [given.subarray(VNET_BYTES), out.subarray(VNET_BYTES)];
+  const { l4, v6 } = partsOf(after);
+  const same = (from: number, to: number): boolean =>
+    Buffer.compare(before.subarray(l4 + from, l4 + to), after.subarray(l4 + from, l4 + to)) === 0;
+  if (!same(0, 2) || !same(4, ICMP_BYTES))
+    throw new Error('an error changed its type, code, or what it says');
+  const { ip, l4: icmp } = residuals(out);
+  if (icmp !== 0) throw new Error('a translated error has a wrong ICMP checksum');
+  if (ip !== residuals(given).ip) throw new Error('the IP checksum of an error is off by something else');
+  const quote = after.subarray(l4 + ICMP_BYTES);
+  const [sender, receiver] = v6
+    ? [quote.subarray(8, 24), after.subarray(24, 40)]
+    : [quote.subarray(12, 16), after.subarray(16, 20)];
+  if (hex(sender!) !== hex(receiver!))
+    throw new Error('an error goes to somebody who did not send what it quotes');
+}
 
 /** Source, destination, and the tuple in both directions, as text to compare. */
 export function tupleOf(frame: Uint8Array): {
