@@ -195,6 +195,44 @@ for (const { name, VIP, OTHER_PORT, NODE_PORT, ENDPOINTS, client, UNREACHABLE } 
     }
   });
 
+  t.test(`${name}: hostile packets, each at any worker, end in one outcome`, async () => {
+    const udp = frame({ from: client(1), to: VIP, protocol: 'udp', payload: new Uint8Array(64) });
+    const seeds = [
+      udp,
+      frame({ from: client(2), to: VIP, flags: ['SYN'] }),
+      frame({ from: ENDPOINTS[0]!, to: client(1), protocol: 'udp' }),
+      ...cutAll(udp, 24, 7),
+      icmpError({
+        ...UNREACHABLE,
+        from: addressOf(ENDPOINTS[0]!),
+        to: addressOf(client(1)),
+        quoted: frame({ from: client(1), to: ENDPOINTS[0]!, protocol: 'udp' }).subarray(VNET_BYTES),
+      }),
+    ];
+    const change = fc.tuple(fc.nat(), fc.nat(255));
+    const hostile = fc.oneof(
+      fc.uint8Array({ maxLength: 120 }),
+      fc
+        .tuple(fc.constantFrom(...seeds), fc.array(change, { maxLength: 4 }), fc.nat(300))
+        .map(([whole, changes, length]) => {
+          const bytes = whole.slice(0, Math.max(1, length));
+          for (const [at, value] of changes) bytes[at % bytes.length] = value;
+          return bytes;
+        }),
+    );
+    const play = fc.property(
+      fc.integer({ min: 2, max: 4 }),
+      fc.array(fc.tuple(hostile, fc.nat(3)), { minLength: 1, maxLength: 60 }),
+      (count, packets) => {
+        const all = new TestWorkers(SERVICES, count);
+        for (const [bytes, at] of packets) all.deliver(at % count, bytes);
+        const { received, ended } = sumOf(all);
+        return received === packets.length && received === ended;
+      },
+    );
+    holds(play, 60);
+  });
+
   t.test(`${name}: a full ring refuses by name, and works again when it was emptied`, async (t) => {
     const all = new TestWorkers(SERVICES, 2);
     const [one, two] = all.workers;
