@@ -46,6 +46,7 @@ export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   giveUpHeld(cx);
   const taken = takeOver(cx, device);
   if (taken < 0) return taken;
+  cx.hopsLeft.fill(HOPS_MAX); // whatever the batch before, of either kind, has left in it
   const count = capture(cx, device);
   forward(cx, count);
   coalesce(cx, count);
@@ -66,7 +67,6 @@ function takeOver(cx: WorkerContext, device: Device): number {
   cx.counters[COUNTER.TAKEN_OVER] += count;
   forward(cx, count);
   coalesce(cx, count);
-  cx.hopsLeft.fill(HOPS_MAX);
   const failure = reinject(cx, device, count);
   return failure < 0 ? failure : count;
 }

@@ -153,6 +153,27 @@ for (const { name, VIP, OTHER_PORT, NODE_PORT, ENDPOINTS, client, UNREACHABLE } 
     holds(play, 40);
   });
 
+  t.test(
+    `${name}: datagrams one after the other, in fragments that come to any worker, are all whole`,
+    async () => {
+      const play = fc.property(
+        fc.integer({ min: 3, max: 5 }),
+        fc.array(fc.tuple(fc.nat(200), twice), { minLength: 2, maxLength: 12 }),
+        (count, datagrams) => {
+          const all = new TestWorkers(SERVICES, count);
+          const payload = new Uint8Array(300).fill(7);
+          for (const [id, [n, [first, second]]] of datagrams.entries()) {
+            const pieces = cutAll(frame({ from: client(n), to: VIP, protocol: 'udp', payload }), 184, id + 1);
+            const out = pieces.flatMap((piece, i) => all.deliver((i === 0 ? first : second) % count, piece));
+            if (out.length !== 2 || !ENDPOINTS.includes(view(reassemble(out)).to)) return false;
+          }
+          return true;
+        },
+      );
+      holds(play, 60);
+    },
+  );
+
   t.test(`${name}: a port that a Service has no more keeps its connections, at any worker`, async (t) => {
     const both = { [`${VIP}/tcp`]: ENDPOINTS, [`${OTHER_PORT}/tcp`]: ENDPOINTS };
     for (let n = 0; n < 20; n++) {
