@@ -2,12 +2,12 @@
 import { InMemoryDataplane } from '../src/dataplane/in-memory.js';
 import { packetAt, SLOTS } from '../src/dataplane/packet.js';
 import type { Device } from '../src/device/device.js';
-import { snatPoolOf } from '../src/host/snat-pool.js';
+import { snatPoolAt } from '../src/host/snat-pool.js';
 import { powerOfTwoAtLeast } from '../src/shared/assert.js';
 import { TableBuilder } from '../src/table/builder.js';
 import { ENDPOINT_ROWS } from '../src/table/counters.js';
 import { ALGORITHM, ENDPOINT_STATE, FRONTEND_KIND, PORT_FLAG, TABLE_FLAG } from '../src/table/layout.js';
-import { addressWords, parseCidr } from '../src/wire/address.js';
+import { addressWords } from '../src/wire/address.js';
 import { half } from '../src/wire/byte-order.js';
 import { sumBytes, updateChecksum, wordDelta } from '../src/wire/checksum.js';
 import { composeFirstPacket } from '../src/wire/compose.js';
@@ -18,12 +18,7 @@ import { TCP, TCP_FLAG } from '../src/wire/tcp.js';
 import { UDP } from '../src/wire/udp.js';
 import { VNET } from '../src/wire/virtio-net.js';
 
-const POOLS = ['198.18.0.0/16', 'fd00:198:18::/112'].map((text) => {
-  const cidr = parseCidr(text);
-  const pool = cidr === null ? text : snatPoolOf(cidr);
-  if (typeof pool === 'string') throw new Error(pool);
-  return pool;
-});
+const POOLS = ['198.18.0.0/16', 'fd00:198:18::/112'].map(snatPoolAt);
 
 export interface WorldOptions {
   readonly family?: number;

@@ -3,7 +3,7 @@
  * that knows all folders.
  */
 import { hostname } from 'node:os';
-import { flowCapacityOf, type ProxyConfig } from './config.js';
+import type { ProxyConfig } from './config.js';
 import { compile } from './control/compile/compile.js';
 import type { Plan } from './control/compile/plan.js';
 import { type EndpointName, Registry, type RegistryNames } from './control/compile/registry.js';
@@ -179,7 +179,7 @@ export async function startProxy(services: Services, events: ProxyEvents): Promi
       countersPath: state.countersPath(worker),
       flowsPaths: FAMILIES.map((family) => state.flowsPath(worker, family)),
     })),
-    capacity: flowCapacityOf(settings.conntrack, config.workers),
+    capacity: dataplane.flowCapacity,
     warn: (message) => events.warning(message),
     nowMs: monotonicMs,
   });

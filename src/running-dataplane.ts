@@ -6,7 +6,8 @@ import type { PoolWords } from './conntrack/port-pool.js';
 import { Publisher } from './control/publish/publisher.js';
 import { COALESCE } from './dataplane/coalesce.js';
 import { Supervisor } from './dataplane/supervisor.js';
-import { prepareFlowFiles, reserve } from './host/flow-files.js';
+import { prepareFlowFiles } from './host/flow-files.js';
+import { reserve } from './host/mapped-file.js';
 import type { StateDir } from './host/state-dir.js';
 import { Steering } from './host/steering.js';
 import { closeTunQueues, openTunQueues, type TunQueues } from './host/tun-queues.js';
@@ -19,6 +20,8 @@ const START_TIMEOUT_MS = 10_000;
 const AFFINITY_CAPACITY = 1 << 16;
 
 export interface RunningDataplane {
+  /** Flows in the table of one family of one worker. */
+  readonly flowCapacity: number;
   readonly queues: TunQueues;
   readonly steering: Steering;
   readonly publisher: Publisher;
@@ -97,7 +100,7 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
     await stop();
     throw error;
   }
-  return { queues, steering, publisher, ended, stop };
+  return { flowCapacity, queues, steering, publisher, ended, stop };
 }
 
 /** What the kernel hands over unfinished it also takes so. */

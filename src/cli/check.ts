@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { Command } from 'commander';
 import { planOf } from '../control/compile/plan.js';
 import { proxyOptionsOf } from '../control/config/settings.js';
-import type { ServicePort } from '../control/model/service-port.js';
+import { addressesOf, type ServicePort } from '../control/model/service-port.js';
 import { servicePortNameText } from '../control/model/service-port-name.js';
 import { loadFiles } from '../control/sources/file.js';
 import { remarkText } from '../control/sources/origin.js';
@@ -79,9 +79,9 @@ function check(options: CheckOptions): void {
   if (setAside.length > 0) process.exitCode = EXIT.NO;
 }
 
-const destinationsOf = ({ clusterIP, externalIPs, loadBalancerVIPs, port }: ServicePort): string[] =>
-  [clusterIP, ...externalIPs, ...loadBalancerVIPs].map((address) =>
-    address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+const destinationsOf = (servicePort: ServicePort): string[] =>
+  addressesOf(servicePort).map((address) =>
+    address.includes(':') ? `[${address}]:${servicePort.port}` : `${address}:${servicePort.port}`,
   );
 
 function acceptedText({ servicePort, protocol, destinations, nodePort, endpoints }: Accepted): string {

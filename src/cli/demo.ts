@@ -1,10 +1,11 @@
 // `flowpin demo`: the main job on real packets, in network namespaces of its own, with nothing left behind.
 
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { answeredText, builtText, countersText, stoppedText } from '../lab/demo-report.js';
 import { type DemoProgress, runDemo } from '../lab/demo-run.js';
 import { enterSandbox, sandboxUnavailable } from '../lab/sandbox.js';
 import { EXIT, Failure } from '../shared/failure.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly connections: number;
@@ -19,8 +20,8 @@ interface Options {
 export function demoCommand(): Command {
   return new Command('demo')
     .description('show the main job on real packets: namespaces, HTTP servers, a client, the Service httpenv')
-    .option('--connections <count>', 'connections with one request each', wholeNumber(20_000), 300)
-    .option('--requests <count>', 'requests on one kept-alive connection', wholeNumber(100_000), 200)
+    .option('--connections <count>', 'connections with one request each', wholeNumber(1, 20_000), 300)
+    .option('--requests <count>', 'requests on one kept-alive connection', wholeNumber(1, 100_000), 200)
     .option('--json', 'print the result as one JSON object')
     .action(demo);
 }
@@ -56,11 +57,3 @@ const SPOKEN: DemoProgress = {
 };
 
 const SILENT: DemoProgress = { built() {}, answered() {}, counted() {}, stopped() {} };
-
-function wholeNumber(max: number): (text: string) => number {
-  return (text) => {
-    const number = Number(text);
-    if (/^\d+$/.test(text) && number >= 1 && number <= max) return number;
-    throw new InvalidArgumentError(`give a whole number from 1 to ${max}.`);
-  };
-}

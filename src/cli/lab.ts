@@ -1,6 +1,6 @@
 /** `flowpin lab`: the same clients under different balancing behaviours, with numbers and pictures. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { loadFiles } from '../control/sources/file.js';
 import { remarkText } from '../control/sources/origin.js';
 import { PcapError, readRecording } from '../device/pcap-file.js';
@@ -16,6 +16,7 @@ import { loadOfTrace, servicesOfTrace, type Trace, traceOf } from '../lab/compar
 import { loadWorkloadFile } from '../lab/compare/workload-file.js';
 import { enterSandbox, sandboxUnavailable } from '../lab/sandbox.js';
 import { EXIT, Failure } from '../shared/failure.js';
+import { wholeNumber } from './whole-number.js';
 
 interface Options {
   readonly filename?: string[];
@@ -174,11 +175,3 @@ function progressTo(stream: NodeJS.WriteStream): (doing: string, share: number) 
   process.once('exit', () => stream.write('\r\x1b[K'));
   return (doing, share) => void stream.write(`\r\x1b[K${Math.floor(100 * share)} %  ${doing}`);
 }
-
-const wholeNumber =
-  (min: number, max: number) =>
-  (text: string): number => {
-    const number = Number(text);
-    if (/^\d+$/.test(text) && number >= min && number <= max) return number;
-    throw new InvalidArgumentError(`give a whole number from ${min} to ${max}.`);
-  };

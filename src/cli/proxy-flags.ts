@@ -12,6 +12,7 @@ import {
   timeoutMs,
 } from '../control/config/schema.js';
 import { type Flags, type Settings, settingsOf } from '../control/config/settings.js';
+import { wholeNumber } from './whole-number.js';
 
 export interface ProxyFlags extends Flags {
   readonly config?: string;
@@ -101,15 +102,6 @@ export function withConntrackFlags(command: Command): Command {
       ),
     );
 }
-
-/** A parser of option values. */
-export const wholeNumber =
-  (min: number, max: number) =>
-  (given: string): number => {
-    if (!/^\d{1,10}$/.test(given) || Number(given) < min || Number(given) > max)
-      throw new InvalidArgumentError(`must be a whole number from ${min} to ${max}.`);
-    return Number(given);
-  };
 
 /** `--healthz-bind-address`, for what runs. */
 export const healthzOption = (): Option =>

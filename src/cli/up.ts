@@ -8,6 +8,7 @@ import {
   type ProxyConfig,
 } from '../config.js';
 import { WORKERS_MAX } from '../conntrack/owner.js';
+import { addressesOf } from '../control/model/service-port.js';
 import { remarkText } from '../control/sources/origin.js';
 import { undoAtStop } from '../host/applied-changes.js';
 import { commandText } from '../host/change.js';
@@ -21,10 +22,10 @@ import {
   healthzOption,
   type ProxyFlags,
   settingsFrom,
-  wholeNumber,
   withConntrackFlags,
   withProxyFlags,
 } from './proxy-flags.js';
+import { wholeNumber } from './whole-number.js';
 
 interface UpOptions extends ProxyFlags {
   filename: string[];
@@ -67,7 +68,7 @@ export function upCommand(): Command {
     .addOption(healthzOption())
     .addOption(
       new Option('--seed <number>', 'seed of every random choice')
-        .argParser(parseSeed)
+        .argParser(wholeNumber(0, 0xffff_ffff))
         .default(Math.floor(Math.random() * 2 ** 32), 'drawn, and told by `ready`'),
     )
     .option('--no-offload', 'no super-packets and no unfinished checksums, for comparison')
@@ -160,11 +161,7 @@ function syncedText({ generation, services, hostChanges: { made, removed }, took
 }
 
 function summaryOf({ config, options, plan }: Services): Record<string, string | number> {
-  const addresses = plan.ports.flatMap(({ servicePort: { clusterIP, externalIPs, loadBalancerVIPs } }) => [
-    clusterIP,
-    ...externalIPs,
-    ...loadBalancerVIPs,
-  ]);
+  const addresses = plan.ports.flatMap(({ servicePort }) => addressesOf(servicePort));
   return {
     tun: config.tun,
     mode: options.mode,
@@ -223,10 +220,4 @@ function parseSnatPool(value: string): SnatPool {
   const pool = snatPoolOf(cidr);
   if (typeof pool === 'string') throw new InvalidArgumentError(`${pool}.`);
   return pool;
-}
-
-function parseSeed(value: string): number {
-  if (!/^\d{1,10}$/.test(value) || Number(value) > 0xffff_ffff)
-    throw new InvalidArgumentError('a seed is 0 to 4294967295');
-  return Number(value);
 }

@@ -5,9 +5,9 @@ import { Registry } from '../control/compile/registry.js';
 import { endpointText } from '../control/model/endpoint.js';
 import type { ProxyOptions } from '../control/model/proxy-options.js';
 import { InMemoryDataplane } from '../dataplane/in-memory.js';
-import { type SnatPool, snatPoolOf } from '../host/snat-pool.js';
+import { snatPoolAt } from '../host/snat-pool.js';
 import { ENDPOINT_ROWS } from '../table/counters.js';
-import { addressText, parseCidr } from '../wire/address.js';
+import { addressText } from '../wire/address.js';
 import { half } from '../wire/byte-order.js';
 import { composeFirstPacket } from '../wire/compose.js';
 import { IPV4, PROTOCOL } from '../wire/ipv4.js';
@@ -21,7 +21,7 @@ const FLOW_CAPACITY = 1 << 12;
 const PORT_ROWS = 1 << 10;
 
 /** Pools that no case's addresses lie in. */
-const SNAT_POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map(poolOf);
+const SNAT_POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map(snatPoolAt);
 
 export class Plane implements Sender {
   readonly #dataplane: InMemoryDataplane;
@@ -66,11 +66,4 @@ function read(frame: Uint8Array, sourceIP: string): FlowVerdict {
     endpoint: endpointText({ ip: address(dst), port }),
     masquerade: address(src) !== sourceIP,
   };
-}
-
-function poolOf(text: string): SnatPool {
-  const cidr = parseCidr(text);
-  const pool = cidr === null ? text : snatPoolOf(cidr);
-  if (typeof pool === 'string') throw new Error(`not a pool: ${pool}`);
-  return pool;
 }

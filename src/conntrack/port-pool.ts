@@ -78,10 +78,12 @@ export class PortPool {
    * frontends can meet at one endpoint; then the port is drawn, the address stays (nf_nat does the same).
    * @param words where the client's address stands, at `at`
    * @param port the client's port as a half
+   * @param shard the client's
    */
   keep(
     flows: FlowTable,
     random: Random,
+    shard: number,
     words: Int32Array,
     at: number,
     port: number,
@@ -90,7 +92,6 @@ export class PortPool {
   ): boolean {
     this.takeAddress(words, at);
     if (this.isFree(flows, endpointPort, port, protocol)) return true;
-    const shard = shardOf(stirWords(words, at, this.addressWords), port);
     for (let draws = DRAWS_MAX; draws > 0; draws--) {
       if (this.drawInShard(flows, random, shard, endpointPort, protocol)) return true;
     }

@@ -15,7 +15,7 @@ import { fold, updateChecksum } from '../wire/checksum.js';
 import { ADDRESS_WORDS, FAMILY } from '../wire/family.js';
 import { IPV4, PROTOCOL } from '../wire/ipv4.js';
 import { IPV6 } from '../wire/ipv6.js';
-import { TCP, TCP_FLAG, tcpHeaderBytes } from '../wire/tcp.js';
+import { TCP, TCP_FLAG, tcpHeaderBytes, tcpSequence } from '../wire/tcp.js';
 import { UDP } from '../wire/udp.js';
 import { GSO, VNET, VNET_FLAG } from '../wire/virtio-net.js';
 import type { WorkerContext } from './context.js';
@@ -184,7 +184,7 @@ function hasSameHeaders(cx: WorkerContext, head: Slot, slot: Slot, behind: numbe
   if (records[recordAt(head) + RECORD.PROTOCOL] === PROTOCOL.UDP) return true;
   const header = tcpHeaderBytes(bytes, tcp);
   const sent = behind - (tcp - a) - header;
-  if (sequenceOf(bytes, other) !== ((sequenceOf(bytes, tcp) + sent) | 0)) return false;
+  if (tcpSequence(bytes, other) !== ((tcpSequence(bytes, tcp) + sent) | 0)) return false;
   if (words[(tcp + TCP.ACK) >> 2] !== words[(other + TCP.ACK) >> 2]) return false;
   if (((words[(tcp + TCP.DATA_OFFSET) >> 2] ^ words[(other + TCP.DATA_OFFSET) >> 2]) & TCP_SAME) !== 0)
     return false;
@@ -193,12 +193,6 @@ function hasSameHeaders(cx: WorkerContext, head: Slot, slot: Slot, behind: numbe
   }
   return true;
 }
-
-const sequenceOf = (bytes: Uint8Array, tcp: number): number =>
-  (bytes[tcp + TCP.SEQ] << 24) |
-  (bytes[tcp + TCP.SEQ + 1] << 16) |
-  (bytes[tcp + TCP.SEQ + 2] << 8) |
-  bytes[tcp + TCP.SEQ + 3];
 
 /** Lengths, checksums and virtio-net header of the whole into the headers of its first packet. */
 function finishHead(cx: WorkerContext, head: Slot): void {

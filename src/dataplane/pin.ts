@@ -13,7 +13,7 @@ import { ENDPOINT, ENDPOINT_STATE } from '../table/layout.js';
 import { sportHalf, swapPorts } from '../wire/byte-order.js';
 import { fold, wordDelta } from '../wire/checksum.js';
 import { PROTOCOL } from '../wire/ipv4.js';
-import { TCP, TCP_FLAG } from '../wire/tcp.js';
+import { TCP_FLAG, tcpHeaderBytes } from '../wire/tcp.js';
 import type { WorkerContext } from './context.js';
 import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason } from './verdict.js';
@@ -100,7 +100,7 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   const shard = shardOf(stirWords(records, tuple, addressWords), sportHalf(ports));
   const found = masquerade
     ? pool.draw(flows, cx.random, shard, endpointPort, protocol)
-    : pool.keep(flows, cx.random, records, tuple, sportHalf(ports), endpointPort, protocol);
+    : pool.keep(flows, cx.random, shard, records, tuple, sportHalf(ports), endpointPort, protocol);
   if (!found) return refused(DropReason.SnatExhausted);
 
   entries[at + ENTRY.EXPIRES] = cx.nowSec + 1; // `touch` sets the real one with this same packet
@@ -191,7 +191,7 @@ export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
 function acknowledge(cx: WorkerContext, slot: Slot, status: number, direction: number): number {
   const record = recordAt(slot);
   const l4 = cx.records[record + RECORD.L4];
-  const headerBytes = (cx.slab.bytes[l4 + TCP.DATA_OFFSET] >>> 4) << 2;
+  const headerBytes = tcpHeaderBytes(cx.slab.bytes, l4);
   const isData = packetAt(slot) + cx.records[record + RECORD.LENGTH] - l4 > headerBytes;
   const settled = status & ~(STATUS.UNACKED << (direction ^ 1));
   return isData ? settled | (STATUS.UNACKED << direction) : settled;

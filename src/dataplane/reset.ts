@@ -1,7 +1,7 @@
 /** Side exit: answers the sender of the TCP segment in a slot with RST, in place (RFC 9293 section 3.5.2). */
 import { swapPorts } from '../wire/byte-order.js';
 import { PROTOCOL } from '../wire/ipv4.js';
-import { TCP, TCP_FLAG } from '../wire/tcp.js';
+import { TCP, TCP_FLAG, tcpHeaderBytes, tcpSequence } from '../wire/tcp.js';
 import { answerChecksum, answerHeader, IP_HEADER_BYTES } from './answer.js';
 import type { WorkerContext } from './context.js';
 import { packetAt, RECORD, recordAt, type Slot } from './packet.js';
@@ -35,14 +35,11 @@ function sequenceEnd(cx: WorkerContext, slot: Slot): number {
   const record = recordAt(slot);
   const l4 = cx.records[record + RECORD.L4];
   const flags = cx.records[record + RECORD.TCP_FLAGS];
-  const headerBytes = (bytes[l4 + TCP.DATA_OFFSET] >>> 4) << 2;
+  const headerBytes = tcpHeaderBytes(bytes, l4);
   const payload = packetAt(slot) + cx.records[record + RECORD.LENGTH] - l4 - headerBytes;
   const counted = (flags & TCP_FLAG.SYN ? 1 : 0) + (flags & TCP_FLAG.FIN ? 1 : 0);
-  return (readNumber(bytes, l4 + TCP.SEQ) + payload + counted) | 0;
+  return (tcpSequence(bytes, l4) + payload + counted) | 0;
 }
-
-const readNumber = (bytes: Uint8Array, at: number): number =>
-  (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
 
 function writeNumber(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value >>> 24;

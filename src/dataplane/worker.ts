@@ -4,11 +4,12 @@
  * where it was; the flows are in the mapped files.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import { errnoName, mapFile, wake } from '../../native-bindings/index.js';
+import { errnoName, wake } from '../../native-bindings/index.js';
 import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
 import { type PoolWords, PortPool } from '../conntrack/port-pool.js';
 import { tunDevice } from '../device/tun.js';
+import { mapped } from '../host/mapped-file.js';
 import { monotonicMs } from '../shared/clock.js';
 import { Random } from '../shared/random.js';
 import { COUNTERS_BYTES } from '../table/counters.js';
@@ -67,11 +68,11 @@ export default function runWorker(startup: WorkerStartup): void {
     table: ServiceTable.from(startup.table.bytes),
     flows: startup.flowsPaths.map(
       (path, family) =>
-        new FlowTable(map(path, flowFileBytes(family, capacity)), { family, capacity, seed, active }),
+        new FlowTable(mapped(path, flowFileBytes(family, capacity)), { family, capacity, seed, active }),
     ),
     pools: startup.snatPools.map((pool, family) => new PortPool(family, pool, share)),
     affinity: new AffinityTable(
-      map(startup.affinityPath, affinityBytes(startup.affinityCapacity)),
+      mapped(startup.affinityPath, affinityBytes(startup.affinityCapacity)),
       startup.affinityCapacity,
     ),
     turns: startup.turns,
@@ -81,7 +82,7 @@ export default function runWorker(startup: WorkerStartup): void {
     handOff: new HandOff(share, startup.rings, (other) => wake(startup.wakes[other])),
     timeouts: startup.timeouts,
     coalesce: startup.coalesce,
-    counters: new Float64Array(map(startup.countersPath, COUNTERS_BYTES)),
+    counters: new Float64Array(mapped(startup.countersPath, COUNTERS_BYTES)),
   });
   cx.reapedMs = monotonicMs();
   const device = tunDevice(startup.descriptor, startup.wakes[worker], slab);
@@ -112,10 +113,4 @@ function newestOf(port: MessagePort): PublishedTable | undefined {
     newest = got.message as PublishedTable;
   }
   return newest;
-}
-
-function map(path: string, bytes: number): ArrayBuffer {
-  const memory = mapFile(path, bytes);
-  if (typeof memory === 'number') throw new Error(`cannot map ${path}: ${errnoName(memory)}`);
-  return memory;
 }

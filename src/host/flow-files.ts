@@ -4,7 +4,6 @@
  */
 import { readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoName, mapFile } from '../../native-bindings/index.js';
 import { DIRECTION, ENTRY, ENTRY_WORDS, STATUS } from '../conntrack/entry.js';
 import {
   FLOW_FILE,
@@ -15,10 +14,10 @@ import {
   usedOf,
 } from '../conntrack/flow-table.js';
 import { ownerOf, shardOf, stirWords } from '../conntrack/owner.js';
-import { EXIT, Failure } from '../shared/failure.js';
 import { readBeginning } from '../shared/read-beginning.js';
 import { dportHalf, sportHalf } from '../wire/byte-order.js';
 import { ADDRESS_WORDS, FAMILIES, FAMILY, TUPLE_WORDS } from '../wire/family.js';
+import { mapped } from './mapped-file.js';
 import type { StateDir } from './state-dir.js';
 
 export interface FlowFilesOptions {
@@ -39,19 +38,6 @@ export function prepareFlowFiles(state: StateDir, options: FlowFilesOptions): vo
       found.length === workers && found.every((file) => file.worker < workers && file.capacity === capacity);
     if (found.length > 0 && !fits) dealOut(state, family, found, options);
   }
-}
-
-/**
- * Makes a file of the state directory, or lengthens it, so that a worker finds it allocated.
- * @throws Failure when there is no room
- */
-export function reserve(path: string, bytes: number): void {
-  const memory = mapFile(path, bytes);
-  if (typeof memory !== 'number') return;
-  throw new Failure(
-    EXIT.HOST,
-    `cannot make ${path} of ${Math.ceil(bytes / (1 << 20))} MiB: ${errnoName(memory)}; make room, lower --max-flows, or give another --state-dir`,
-  );
 }
 
 interface FlowFile {
@@ -99,10 +85,10 @@ function dealOut(
   try {
     for (const path of drafts) rmSync(path, { force: true }); // of a process that was killed right here
     const hands = drafts.map(
-      (path) => new Hand(map(path, flowFileBytes(family, capacity)), family, capacity),
+      (path) => new Hand(mapped(path, flowFileBytes(family, capacity)), family, capacity),
     );
     for (const file of found) {
-      const memory = map(file.path, flowFileBytes(family, file.capacity));
+      const memory = mapped(file.path, flowFileBytes(family, file.capacity));
       const used = usedOf(new Int32Array(memory, 0, FLOW_FILE.BYTES / 4), file.capacity);
       const entries = new Int32Array(memory, FLOW_FILE.BYTES);
       for (let number = 0; number < used; number++) {
@@ -164,10 +150,4 @@ class Hand {
     this.header[FLOW_FILE.USED] = number + 1;
     return true;
   }
-}
-
-function map(path: string, bytes: number): ArrayBuffer {
-  const memory = mapFile(path, bytes);
-  if (typeof memory === 'number') throw new Error(`cannot map ${path}: ${errnoName(memory)}`);
-  return memory;
 }

@@ -1,5 +1,5 @@
 /** The SNAT pool of one family: its first host address is the device's own, the others are drawn from. */
-import { addressText, addressWords, type Cidr, type Family, maskWords } from '../wire/address.js';
+import { addressText, addressWords, type Cidr, type Family, maskWords, parseCidr } from '../wire/address.js';
 import { word } from '../wire/byte-order.js';
 
 export interface SnatPool {
@@ -20,6 +20,14 @@ const ADDRESSES_MAX = 4096;
 /** Bits of an address, and the longest prefix that still has room for the device and one to draw. */
 const BITS = { IPv4: 32, IPv6: 128 } as const;
 const PREFIX_MAX = { IPv4: 30, IPv6: 126 } as const;
+
+/** The pool of a CIDR that is known to make one. @throws Error when it does not */
+export function snatPoolAt(text: string): SnatPool {
+  const cidr = parseCidr(text);
+  const pool = cidr === null ? text : snatPoolOf(cidr);
+  if (typeof pool === 'string') throw new Error(`not a pool: ${pool}`);
+  return pool;
+}
 
 /** @returns the pool, or why the CIDR cannot be one */
 export function snatPoolOf({ family, text, network, prefixLength }: Cidr): SnatPool | string {

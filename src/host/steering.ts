@@ -12,6 +12,7 @@ import {
   steerQueues,
 } from '../../native-bindings/index.js';
 import type { PlannedPort } from '../control/compile/plan.js';
+import { addressesOf } from '../control/model/service-port.js';
 import { addressWords } from '../wire/address.js';
 import { KEY_WORDS, steeringProgram } from './steering-program.js';
 
@@ -22,9 +23,7 @@ const ADDRESSES_MAX = 1 << 17;
 export function steeredAddresses(ports: readonly PlannedPort[], nodeIPs: readonly string[]): Set<string> {
   const addresses = new Set<string>();
   for (const { servicePort } of ports) {
-    addresses.add(servicePort.clusterIP);
-    for (const address of servicePort.externalIPs) addresses.add(address);
-    for (const address of servicePort.loadBalancerVIPs) addresses.add(address);
+    for (const address of addressesOf(servicePort)) addresses.add(address);
     if (servicePort.nodePort > 0) for (const address of nodeIPs) addresses.add(address);
   }
   return addresses;
@@ -34,7 +33,7 @@ export class Steering {
   /** Why the kernel would not, or null. */
   readonly problem: string | null;
   private readonly set: number;
-  private known: ReadonlySet<string> = new Set();
+  private readonly known = new Set<string>();
 
   /** @param queue descriptor of any queue of the device @param workers how many it has */
   constructor(queue: number, workers: number) {
@@ -46,15 +45,21 @@ export class Steering {
   /** Tells the kernel of new addresses: before the workers get the table that has them. */
   add(addresses: ReadonlySet<string>): void {
     if (this.set < 0) return;
-    for (const address of addresses) if (!this.known.has(address)) addToSet(this.set, keyOf(address));
-    this.known = new Set([...this.known, ...addresses]);
+    for (const address of addresses) {
+      if (this.known.has(address)) continue;
+      addToSet(this.set, keyOf(address));
+      this.known.add(address);
+    }
   }
 
   /** Has the kernel forget all others. */
   removeOthers(addresses: ReadonlySet<string>): void {
     if (this.set < 0) return;
-    for (const address of this.known) if (!addresses.has(address)) removeFromSet(this.set, keyOf(address));
-    this.known = addresses;
+    for (const address of this.known) {
+      if (addresses.has(address)) continue;
+      removeFromSet(this.set, keyOf(address));
+      this.known.delete(address);
+    }
   }
 
   close(): void {

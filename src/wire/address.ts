@@ -96,6 +96,9 @@ export function ipv4Word(text: string): number {
   return address | (part << shift);
 }
 
+/** @param text a canonical IPv4 address @returns it as a number, 0 to 2^32 - 1: neighbours follow each other */
+export const ipv4Number = (text: string): number => word(ipv4Word(text)) >>> 0;
+
 /** @param address an IPv4 address as a word @returns its text */
 export function ipv4Text(address: number): string {
   return `${address & 0xff}.${(address >>> 8) & 0xff}.${(address >>> 16) & 0xff}.${address >>> 24}`;

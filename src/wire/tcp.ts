@@ -19,6 +19,13 @@ export const TCP_FLAG = { FIN: 0x01, SYN: 0x02, RST: 0x04, PSH: 0x08, ACK: 0x10,
 export const tcpHeaderBytes = (bytes: Uint8Array, at: number): number =>
   (bytes[at + TCP.DATA_OFFSET] >>> 4) << 2;
 
+/** The sequence number, as an int32 of the usual order: it is counted with. */
+export const tcpSequence = (bytes: Uint8Array, at: number): number =>
+  (bytes[at + TCP.SEQ] << 24) |
+  (bytes[at + TCP.SEQ + 1] << 16) |
+  (bytes[at + TCP.SEQ + 2] << 8) |
+  bytes[at + TCP.SEQ + 3];
+
 /** Whether a TCP header, options included, lies within [at, end), until DATA_OFFSET is written. */
 export function tcpFits(bytes: Uint8Array, at: number, end: number): boolean {
   if (end - at < TCP.SIZE) return false;

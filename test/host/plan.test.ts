@@ -5,16 +5,11 @@ import { undoAtStop } from '../../src/host/applied-changes.js';
 import { type Change, commandText } from '../../src/host/change.js';
 import type { FamilyFacts, HostFacts } from '../../src/host/facts.js';
 import { planHost } from '../../src/host/plan.js';
-import { snatPoolOf } from '../../src/host/snat-pool.js';
+import { snatPoolAt } from '../../src/host/snat-pool.js';
 import { EXIT, Failure } from '../../src/shared/failure.js';
-import { parseCidr } from '../../src/wire/address.js';
 import { OPTIONS, planOfValues, service, slice } from '../control/support.js';
 
-const snatPools = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text) => {
-  const pool = snatPoolOf(parseCidr(text)!);
-  if (typeof pool === 'string') throw new Error(pool);
-  return pool;
-});
+const snatPools = ['198.18.0.0/24', 'fd00:198:18::/120'].map(snatPoolAt);
 
 /** A host on which nobody has changed anything. */
 const PLAIN: FamilyFacts = {

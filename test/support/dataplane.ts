@@ -2,7 +2,7 @@
 import type { Share } from '../../src/conntrack/owner.js';
 import { InMemoryDataplane } from '../../src/dataplane/in-memory.js';
 import { DROP_REASON_NAMES } from '../../src/dataplane/verdict.js';
-import { type SnatPool, snatPoolOf } from '../../src/host/snat-pool.js';
+import { snatPoolAt } from '../../src/host/snat-pool.js';
 import { TableBuilder, type TableEndpoint } from '../../src/table/builder.js';
 import { COUNTER, ENDPOINT_ROWS } from '../../src/table/counters.js';
 import {
@@ -13,7 +13,7 @@ import {
   PORT_FLAG,
   TABLE_FLAG,
 } from '../../src/table/layout.js';
-import { addressWords, parseCidr } from '../../src/wire/address.js';
+import { addressWords } from '../../src/wire/address.js';
 import { half } from '../../src/wire/byte-order.js';
 import { frame, type PacketSpec, type PacketView, view } from './packets.js';
 
@@ -122,11 +122,7 @@ export interface DataplaneOptions extends TableOptions {
   active?: Int32Array;
 }
 
-export const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map((text): SnatPool => {
-  const pool = snatPoolOf(parseCidr(text)!);
-  if (typeof pool === 'string') throw new Error(pool);
-  return pool;
-});
+export const POOLS = ['198.18.0.0/24', 'fd00:198:18::/120'].map(snatPoolAt);
 
 export class TestDataplane extends InMemoryDataplane {
   private readonly ids: Ids;

@@ -8,9 +8,8 @@ import type { Plan } from '../../src/control/compile/plan.js';
 import { Registry } from '../../src/control/compile/registry.js';
 import type { ProxyOptions } from '../../src/control/model/proxy-options.js';
 import { InMemoryDataplane } from '../../src/dataplane/in-memory.js';
-import { type SnatPool, snatPoolOf } from '../../src/host/snat-pool.js';
+import { snatPoolAt } from '../../src/host/snat-pool.js';
 import { ENDPOINT_ROWS } from '../../src/table/counters.js';
-import { parseCidr } from '../../src/wire/address.js';
 import { OPTIONS, planFor } from '../export/support.js';
 
 export const PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
@@ -130,11 +129,7 @@ function objectsOf(type: string, state: States[number], index: number, retries: 
   return [service, ...slices];
 }
 
-export const POOLS = POOL_CIDRS.map((text): SnatPool => {
-  const pool = snatPoolOf(parseCidr(text)!);
-  if (typeof pool === 'string') throw new Error(pool);
-  return pool;
-});
+export const POOLS = POOL_CIDRS.map(snatPoolAt);
 
 /** The pipeline over a plan, and the plans that follow it. */
 export class WorldPlane extends InMemoryDataplane {

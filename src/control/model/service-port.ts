@@ -40,6 +40,13 @@ export interface ServicePort {
   readonly index: number;
 }
 
+/** All its addresses but those of nodes. */
+export const addressesOf = ({ clusterIP, externalIPs, loadBalancerVIPs }: ServicePort): string[] => [
+  clusterIP,
+  ...externalIPs,
+  ...loadBalancerVIPs,
+];
+
 /** By `servicePortKey`. */
 export type ServicePortMap = ReadonlyMap<string, ServicePort>;
 

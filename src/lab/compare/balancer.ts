@@ -13,6 +13,7 @@ import type { PoolWords } from '../../conntrack/port-pool.js';
 import { Registry } from '../../control/compile/registry.js';
 import { handOffRings } from '../../dataplane/hand-off.js';
 import { freshAffinity, InMemoryDataplane } from '../../dataplane/in-memory.js';
+import { powerOfTwoAtLeast } from '../../shared/assert.js';
 import { Random } from '../../shared/random.js';
 import { ENDPOINT_ROWS } from '../../table/counters.js';
 import { half, word } from '../../wire/byte-order.js';
@@ -50,7 +51,7 @@ export class Balancer {
    * @param flows at most so many, closed ones that are still remembered among them
    */
   constructor(workers: number, pinned: boolean, flows: number, seed: number) {
-    const flowCapacity = 2 ** Math.ceil(Math.log2(Math.max(flows, FLOWS_MIN)));
+    const flowCapacity = powerOfTwoAtLeast(Math.max(flows, FLOWS_MIN));
     const turns = new Int32Array(new SharedArrayBuffer(PORT_ROWS * 4));
     this.registry = new Registry(turns, seed);
     this.#active = new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));

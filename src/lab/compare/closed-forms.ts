@@ -1,4 +1,5 @@
 /** What a formula says beside what the pipeline does, for the behaviours that have one. */
+import { ipv4Number } from '../../wire/address.js';
 import { composePacket } from '../../wire/compose.js';
 import { TCP_FLAG } from '../../wire/tcp.js';
 import { chiSquareSurvival } from '../statistics.js';
@@ -155,9 +156,6 @@ class Probe {
     if (change === 'added') this.#cluster.add(newcomer(0));
     else this.#cluster.remove(address);
     this.#balancer.publish(this.#cluster.table(Balancer.clockOf(0)), 0);
-    return change === 'added' ? -1 : addressNumber(address);
+    return change === 'added' ? -1 : ipv4Number(address);
   }
 }
-
-const addressNumber = (address: string): number =>
-  address.split('.').reduce((number, part) => number * 256 + Number(part), 0);

@@ -16,7 +16,7 @@ import {
 } from '../../control/sources/kube-object.js';
 import { Origin } from '../../control/sources/origin.js';
 import { readObject } from '../../control/sources/read-object.js';
-import { ipv4Text, ipv4Word } from '../../wire/address.js';
+import { ipv4Number, ipv4Text } from '../../wire/address.js';
 import { word } from '../../wire/byte-order.js';
 import type { Strategy } from './strategies.js';
 
@@ -254,9 +254,9 @@ export class Cluster {
   }
 }
 
-const UNRELATED = word(ipv4Word('10.97.0.1')) >>> 0;
+const UNRELATED = ipv4Number('10.97.0.1');
 /** Where endpoints come from that events add: a network for documentation (RFC 5737), nobody's own. */
-const NEWCOMERS = word(ipv4Word('203.0.113.1')) >>> 0;
+const NEWCOMERS = ipv4Number('203.0.113.1');
 
 /** Address of the endpoint that comes as number `index`, from 0. */
 export const newcomer = (index: number): string => ipv4Text(word(NEWCOMERS + index));

@@ -1,6 +1,6 @@
 /** What a host reads of an IPv4 packet that reaches it. */
 import { IPV4, ipv4HeaderBytes, ipv4TotalLength, PROTOCOL } from '../../wire/ipv4.js';
-import { TCP } from '../../wire/tcp.js';
+import { TCP, tcpHeaderBytes } from '../../wire/tcp.js';
 import { UDP } from '../../wire/udp.js';
 import { VNET } from '../../wire/virtio-net.js';
 
@@ -35,7 +35,7 @@ function read(bytes: Uint8Array, at: number): Packet {
   const isTcp = protocol === PROTOCOL.TCP && bytes.length >= l4 + TCP.SIZE;
   const isIcmp = protocol === PROTOCOL.ICMP;
   const total = ipv4TotalLength(bytes, at);
-  const headerBytes = isTcp ? ((bytes[l4 + TCP.DATA_OFFSET] as number) >>> 4) << 2 : UDP.SIZE;
+  const headerBytes = isTcp ? tcpHeaderBytes(bytes, l4) : UDP.SIZE;
   return {
     protocol,
     src: view.getUint32(at + IPV4.SRC),

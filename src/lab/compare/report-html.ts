@@ -12,7 +12,13 @@ import type { ClosedForm } from './closed-forms.js';
 import type { Comparison, Scenario } from './compare.js';
 import { closedFormsSentence } from './judge.js';
 import type { Evenness } from './measures.js';
-import { cascadeSentences, falseAlarmsSentence, pText, shareText } from './report-table.js';
+import {
+  CLOSED_FORM_COLUMNS,
+  cascadeSentences,
+  closedFormCells,
+  falseAlarmsSentence,
+  pText,
+} from './report-table.js';
 
 /** The same comparison gives the same bytes. */
 export function comparisonHtml(comparison: Comparison): string {
@@ -50,17 +56,7 @@ export function comparisonHtml(comparison: Comparison): string {
 }
 
 function closedFormsTable(forms: readonly ClosedForm[]): string {
-  return table(
-    ['', 'formula', 'expected', 'measured', 'of', 'p'],
-    forms.map(({ what, formula, expected, measured, trials, p }) => [
-      what,
-      formula,
-      expected === null ? '-' : shareText(expected),
-      shareText(measured),
-      grouped(trials),
-      pText(p),
-    ]),
-  );
+  return table(CLOSED_FORM_COLUMNS, forms.map(closedFormCells));
 }
 
 function overview({ strategies, scenarios }: Comparison): string {

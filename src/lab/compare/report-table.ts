@@ -99,18 +99,20 @@ const movedText = ({ moved, survivors }: Measures): string =>
 export const pText = (p: number | null): string =>
   p === null ? '-' : p < 0.0001 ? '<1e-4' : p >= 0.995 ? '1' : p.toPrecision(2);
 
+export const CLOSED_FORM_COLUMNS = ['', 'formula', 'expected', 'measured', 'of', 'p'];
+
+export const closedFormCells = ({ what, formula, expected, measured, trials, p }: ClosedForm): string[] => [
+  what,
+  formula,
+  expected === null ? '-' : shareText(expected),
+  shareText(measured),
+  grouped(trials),
+  pText(p),
+];
+
 function closedFormsText(forms: readonly ClosedForm[]): string {
-  const table = columns(['', 'formula', 'expected', 'measured', 'of', 'p'], 2);
-  for (const { what, formula, expected, measured, trials, p } of forms) {
-    table.push([
-      what,
-      formula,
-      expected === null ? '-' : shareText(expected),
-      shareText(measured),
-      grouped(trials),
-      pText(p),
-    ]);
-  }
+  const table = columns(CLOSED_FORM_COLUMNS, 2);
+  for (const form of forms) table.push(closedFormCells(form));
   const title = 'CLOSED FORMS  what a formula says, and what the pipeline does';
   return `${title}\n${text(table)}\n- ${closedFormsSentence(forms)}`;
 }

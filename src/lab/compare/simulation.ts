@@ -5,8 +5,7 @@
  *   client --> balancer --0.5 ms--> endpoint --> balancer --0.5 ms--> client        pinned
  *                                   endpoint ------------------0.5 ms--> client     not pinned: direct server return
  */
-import { ipv4Word } from '../../wire/address.js';
-import { word } from '../../wire/byte-order.js';
+import { ipv4Number } from '../../wire/address.js';
 import { composePacket } from '../../wire/compose.js';
 import { PROTOCOL } from '../../wire/ipv4.js';
 import { TCP_FLAG } from '../../wire/tcp.js';
@@ -140,7 +139,7 @@ class Simulation {
   }
 
   #addHost(address: string): void {
-    this.#hostNumbers.set(word(ipv4Word(address)) >>> 0, this.#hosts.length);
+    this.#hostNumbers.set(ipv4Number(address), this.#hosts.length);
     this.#hosts.push(new EndpointHost(address, this.#load.recorded));
     this.#endpoints.push({ address, flows: 0, packets: 0, bytes: 0, touched: false });
   }

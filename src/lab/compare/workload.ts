@@ -3,7 +3,7 @@
  * (docs/LAB.md). From a seed it becomes a list of connections that is the same for every strategy.
  */
 import { Random } from '../../shared/random.js';
-import { ipv4Text, ipv4Word } from '../../wire/address.js';
+import { ipv4Number, ipv4Text } from '../../wire/address.js';
 import { word } from '../../wire/byte-order.js';
 
 /** A size in bytes: always the same, evenly drawn, or heavy-tailed. */
@@ -97,7 +97,7 @@ export interface Connection {
 }
 
 /** Where the lab's clients live: shared address space (RFC 6598), so that they are nobody's endpoints. */
-const CLIENTS = word(ipv4Word('100.64.0.1')) >>> 0;
+const CLIENTS = ipv4Number('100.64.0.1');
 const PORT_FIRST = 20_000;
 const PORT_COUNT = 40_000;
 
