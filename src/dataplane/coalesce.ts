@@ -19,7 +19,7 @@ import { TCP, TCP_FLAG, tcpHeaderBytes, tcpSequence } from '../wire/tcp.js';
 import { UDP } from '../wire/udp.js';
 import { GSO, VNET, VNET_FLAG } from '../wire/virtio-net.js';
 import type { WorkerContext } from './context.js';
-import { CHAIN, frameAt, packetAt, RECORD, recordAt, SLOTS, type Slot } from './packet.js';
+import { CHAIN, frameAt, PLAIN, packetAt, plainL4, SLOTS, type Slot } from './packet.js';
 
 /** What a device takes as super-packets. */
 export const COALESCE = { NONE: 0, TCP: 1, UDP: 2 } as const;
@@ -59,7 +59,7 @@ export class Coalescer {
 
 /** Joins what can be joined of slots 0 to `count` - 1, which `forward` has filled. */
 export function coalesce(cx: WorkerContext, count: number): void {
-  const { coalescer, located, records } = cx;
+  const { coalescer, located, plain } = cx;
   if (coalescer.what === COALESCE.NONE || count < 2) return;
   const { open } = coalescer;
   open.fill(0);
@@ -70,7 +70,7 @@ export function coalesce(cx: WorkerContext, count: number): void {
       continue;
     }
     const place = (flow & (PLACES - 1)) * OPEN.WORDS;
-    const key = ((flow + 1) << 1) | records[recordAt(slot) + RECORD.FAMILY];
+    const key = ((flow + 1) << 1) | ((plain[slot] & PLAIN.FAMILY) >>> PLAIN.FAMILY_SHIFT);
     if (open[place + OPEN.KEY] === key && join(cx, slot, place)) continue;
     open[place + OPEN.KEY] = begin(cx, slot, place) ? key : 0;
   }
@@ -98,20 +98,19 @@ function begin(cx: WorkerContext, slot: Slot, place: number): boolean {
   const { open } = cx.coalescer;
   const payload = joinablePayload(cx, slot);
   if (payload <= 0) return false;
-  const record = recordAt(slot);
-  const l4 = cx.records[record + RECORD.L4];
-  const isTcp = cx.records[record + RECORD.PROTOCOL] === PROTOCOL.TCP;
-  if (isTcp && (cx.slab.bytes[l4 + TCP.FLAGS] & TCP_FLAG.PSH) !== 0) return false;
+  const packet = cx.plain[slot];
+  const isTcp = (packet & PLAIN.TCP) !== 0;
+  if (isTcp && (cx.slab.bytes[plainL4(slot, packet) + TCP.FLAGS] & TCP_FLAG.PSH) !== 0) return false;
   open[place + OPEN.HEAD] = slot;
   open[place + OPEN.TAIL] = slot;
   open[place + OPEN.SIZE] = payload;
-  open[place + OPEN.LENGTH] = cx.records[record + RECORD.LENGTH];
+  open[place + OPEN.LENGTH] = packet & PLAIN.LENGTH;
   return true;
 }
 
 /** @returns whether the packet in `slot` was joined to the chain at `place` */
 function join(cx: WorkerContext, slot: Slot, place: number): boolean {
-  const { coalescer, slab, records } = cx;
+  const { coalescer, slab, plain } = cx;
   const { open } = coalescer;
   const payload = joinablePayload(cx, slot);
   const size = open[place + OPEN.SIZE];
@@ -122,8 +121,8 @@ function join(cx: WorkerContext, slot: Slot, place: number): boolean {
 
   const tail = open[place + OPEN.TAIL];
   if (tail === head) coalescer.heads[coalescer.headCount++] = head;
-  const record = recordAt(slot);
-  const from = packetAt(slot) + records[record + RECORD.LENGTH] - payload;
+  const packet = plain[slot];
+  const from = packetAt(slot) + (packet & PLAIN.LENGTH) - payload;
   slab.chain[tail * CHAIN.SIZE] = slot + 1;
   slab.chain[slot * CHAIN.SIZE + CHAIN.FROM] = from - frameAt(slot);
   slab.chain[slot * CHAIN.SIZE + CHAIN.BYTES] = payload;
@@ -131,9 +130,9 @@ function join(cx: WorkerContext, slot: Slot, place: number): boolean {
   open[place + OPEN.TAIL] = slot;
   open[place + OPEN.LENGTH] = length;
   let isLast = payload < size;
-  if (records[record + RECORD.PROTOCOL] === PROTOCOL.TCP) {
-    const push = slab.bytes[records[record + RECORD.L4] + TCP.FLAGS] & TCP_FLAG.PSH;
-    slab.bytes[records[recordAt(head) + RECORD.L4] + TCP.FLAGS] |= push;
+  if ((packet & PLAIN.TCP) !== 0) {
+    const push = slab.bytes[plainL4(slot, packet) + TCP.FLAGS] & TCP_FLAG.PSH;
+    slab.bytes[plainL4(head, packet) + TCP.FLAGS] |= push;
     isLast ||= push !== 0;
   }
   if (isLast) open[place + OPEN.KEY] = 0;
@@ -143,19 +142,16 @@ function join(cx: WorkerContext, slot: Slot, place: number): boolean {
 /** @returns payload bytes of a packet that may be a segment of a super-packet, or 0 */
 function joinablePayload(cx: WorkerContext, slot: Slot): number {
   const { bytes, halves } = cx.slab;
-  const { records } = cx;
-  const record = recordAt(slot);
+  const packet = cx.plain[slot];
   const frame = frameAt(slot);
   const at = packetAt(slot);
-  const l4 = records[record + RECORD.L4];
-  const length = records[record + RECORD.LENGTH];
+  const l4 = plainL4(slot, packet);
+  const length = packet & PLAIN.LENGTH;
   const isVerified = (bytes[frame + VNET.FLAGS] & (VNET_FLAG.NEEDS_CSUM | VNET_FLAG.DATA_VALID)) !== 0;
   if (!isVerified || bytes[frame + VNET.GSO_TYPE] !== GSO.NONE) return 0;
   // Segments get identifications of their own: without DF somebody might put fragments together by them (RFC 6864).
-  if (records[record + RECORD.FAMILY] === FAMILY.V4) {
-    if (l4 - at !== IPV4.SIZE || (bytes[at + IPV4.FLAGS_FRAGMENT] & DONT_FRAGMENT) === 0) return 0;
-  }
-  if (records[record + RECORD.PROTOCOL] === PROTOCOL.UDP) {
+  if ((packet & PLAIN.FAMILY) === 0 && (bytes[at + IPV4.FLAGS_FRAGMENT] & DONT_FRAGMENT) === 0) return 0;
+  if ((packet & PLAIN.TCP) === 0) {
     if ((cx.coalescer.what & COALESCE.UDP) === 0 || halves[(l4 + UDP.CHECK) >> 1] === 0) return 0;
     const payload = length - (l4 - at) - UDP.SIZE;
     return half(halves[(l4 + UDP.LENGTH) >> 1]) === payload + UDP.SIZE ? payload : 0;
@@ -169,19 +165,19 @@ const DONT_FRAGMENT = 0x40;
 /** @param behind bytes of the chain so far, from the IP header on */
 function hasSameHeaders(cx: WorkerContext, head: Slot, slot: Slot, behind: number): boolean {
   const { bytes, words } = cx.slab;
-  const { records } = cx;
+  const packet = cx.plain[head];
   const a = packetAt(head);
   const b = packetAt(slot);
-  const isV4 = records[recordAt(head) + RECORD.FAMILY] === FAMILY.V4;
+  const isV4 = (packet & PLAIN.FAMILY) === 0;
   if (isV4) {
     if (bytes[a + IPV4.TOS] !== bytes[b + IPV4.TOS] || bytes[a + IPV4.TTL] !== bytes[b + IPV4.TTL])
       return false;
   } else if (words[a >> 2] !== words[b >> 2] || bytes[a + IPV6.HOP_LIMIT] !== bytes[b + IPV6.HOP_LIMIT]) {
     return false;
   }
-  const tcp = records[recordAt(head) + RECORD.L4];
-  const other = records[recordAt(slot) + RECORD.L4];
-  if (records[recordAt(head) + RECORD.PROTOCOL] === PROTOCOL.UDP) return true;
+  if ((packet & PLAIN.TCP) === 0) return true;
+  const tcp = plainL4(head, packet);
+  const other = plainL4(slot, packet);
   const header = tcpHeaderBytes(bytes, tcp);
   const sent = behind - (tcp - a) - header;
   if (tcpSequence(bytes, other) !== ((tcpSequence(bytes, tcp) + sent) | 0)) return false;
@@ -197,16 +193,14 @@ function hasSameHeaders(cx: WorkerContext, head: Slot, slot: Slot, behind: numbe
 /** Lengths, checksums and virtio-net header of the whole into the headers of its first packet. */
 function finishHead(cx: WorkerContext, head: Slot): void {
   const { bytes, halves, chain } = cx.slab;
-  const { records } = cx;
-  const record = recordAt(head);
+  const packet = cx.plain[head];
   const frame = frameAt(head);
   const at = packetAt(head);
-  const l4 = records[record + RECORD.L4];
-  const isV4 = records[record + RECORD.FAMILY] === FAMILY.V4;
-  const protocol = records[record + RECORD.PROTOCOL];
-  const isUdp = protocol === PROTOCOL.UDP;
+  const l4 = plainL4(head, packet);
+  const isV4 = (packet & PLAIN.FAMILY) === 0;
+  const isUdp = (packet & PLAIN.TCP) === 0;
   const l4Header = isUdp ? UDP.SIZE : tcpHeaderBytes(bytes, l4);
-  let length = records[record + RECORD.LENGTH];
+  let length = packet & PLAIN.LENGTH;
   const size = length - (l4 - at) - l4Header;
   for (let slot = chain[head * CHAIN.SIZE] - 1; slot >= 0; slot = chain[slot * CHAIN.SIZE] - 1) {
     length += chain[slot * CHAIN.SIZE + CHAIN.BYTES];
@@ -223,9 +217,9 @@ function finishHead(cx: WorkerContext, head: Slot): void {
   }
   const l4Length = length - (l4 - at);
   if (isUdp) halves[(l4 + UDP.LENGTH) >> 1] = half(l4Length);
-  let sum = half(protocol) + half(l4Length);
+  let sum = half(isUdp ? PROTOCOL.UDP : PROTOCOL.TCP) + half(l4Length);
   const addresses = (at + (isV4 ? IPV4.SRC : IPV6.SRC)) >> 1;
-  const count = 4 * ADDRESS_WORDS[records[record + RECORD.FAMILY]];
+  const count = 4 * ADDRESS_WORDS[isV4 ? FAMILY.V4 : FAMILY.V6];
   for (let i = 0; i < count; i++) sum += halves[addresses + i];
   const check = isUdp ? UDP.CHECK : TCP.CHECK;
   halves[(l4 + check) >> 1] = fold(sum);

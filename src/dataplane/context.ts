@@ -40,6 +40,8 @@ export class WorkerContext {
   readonly slab: Slab;
   /** Records of the packets in the slab, see RECORD. */
   readonly records = new Int32Array(SLOTS * RECORD.SIZE);
+  /** What the packet in each slot is, see PLAIN. */
+  readonly plain = new Int32Array(SLOTS);
   /** The flow of the packet in each slot if the fast path has forwarded it, else NO_FLOW. */
   readonly located = new Int32Array(SLOTS);
   readonly hashes = new Int32Array(SLOTS);

@@ -7,7 +7,10 @@
  * A packet is a place in the slab, never an object: steps take a slot number. What `parse` finds out about the
  * packet in a slot is kept in a record of RECORD.SIZE numbers beside it.
  */
+import { STATUS } from '../conntrack/entry.js';
 import { assert } from '../shared/assert.js';
+import { IPV4 } from '../wire/ipv4.js';
+import { IPV6 } from '../wire/ipv6.js';
 import { VNET } from '../wire/virtio-net.js';
 
 export type Slot = number & { readonly brand?: 'slot' };
@@ -74,8 +77,6 @@ export const RECORD = {
   QUOTED_PROTOCOL: 11,
   /** Type of the first chunk of an SCTP packet. */
   SCTP_CHUNK: 12,
-  /** What an ordinary TCP segment does to STATUS.UNACKED, see hits.ts. */
-  ACKNOWLEDGES: 15,
   /** DropReason that `vet` found: why the packet may begin no flow. */
   UNFIT: 13,
   /** The worker that a packet was handed to. */
@@ -84,5 +85,27 @@ export const RECORD = {
   TUPLE: 16,
   SIZE: 32,
 } as const;
+
+/**
+ * What the fast path knows about a plain packet, in one word a slot: the length of the IP packet in the low half, the family
+ * and what follows from the transport header above; 0 stands for a packet that is not plain. ACK and DATA lie like the two
+ * bits of STATUS.UNACKED that they change.
+ */
+export const PLAIN = {
+  LENGTH: 0xffff,
+  FAMILY: 1 << 16,
+  FAMILY_SHIFT: 16,
+  /** TCP, else UDP. */
+  TCP: 1 << 17,
+  /** The transport checksum holds only the pseudo-header sum. */
+  PARTIAL: 1 << 18,
+  /** A segment with ACK, and that has data of its own. */
+  ACK: STATUS.UNACKED,
+  DATA: STATUS.UNACKED << 1,
+} as const;
+
+/** Byte offset of the transport header in a slot. @param packet its PLAIN word */
+export const plainL4 = (slot: Slot, packet: number): number =>
+  packetAt(slot) + ((packet & PLAIN.FAMILY) === 0 ? IPV4.SIZE : IPV6.SIZE);
 
 export const recordAt = (slot: Slot): number => slot * RECORD.SIZE;

@@ -13,6 +13,9 @@ const FAILURES_MAX = 5;
 const FAILURE_WINDOW_MS = 10_000;
 const RESTART_DELAY_MS = 50;
 
+/** worker.ts with all that it imports in one module (scripts/bundle.ts). */
+const WORKER = new URL('../../bundle/worker.js', import.meta.url).href;
+
 export interface SupervisorOptions {
   readonly workers: number;
   readonly signals: Int32Array;
@@ -34,7 +37,7 @@ export class Supervisor {
     this.rings = handOffRings(options.workers);
     this.wakes = Array.from({ length: options.workers }, openWakeOrThrow);
     this.pool = new Piscina({
-      filename: new URL('./worker.js', import.meta.url).href,
+      filename: WORKER,
       minThreads: options.workers,
       maxThreads: options.workers,
     });

@@ -19,11 +19,11 @@ export class ServiceTable {
   readonly flags: number;
   readonly frontendCount: number;
   readonly endpointCount: number;
+  /** What becomes of flows to each endpoint id: see ENDPOINT_STATE. */
+  readonly states: Int32Array;
   private readonly frontendMask: number;
   private readonly frontendsAt: number;
   private readonly probesMax: number;
-  private readonly stateCount: number;
-  private readonly statesAt: number;
   private readonly cascadeAt: number;
 
   private constructor(words: Int32Array) {
@@ -34,8 +34,8 @@ export class ServiceTable {
     this.frontendMask = words[HEADER.FRONTEND_MASK];
     this.frontendsAt = words[HEADER.FRONTENDS_AT];
     this.probesMax = words[HEADER.PROBES_MAX];
-    this.stateCount = words[HEADER.STATE_COUNT];
-    this.statesAt = words[HEADER.STATES_AT];
+    const states = words[HEADER.STATES_AT];
+    this.states = words.subarray(states, states + words[HEADER.STATE_COUNT]);
     this.cascadeAt = words[HEADER.CASCADE_AT];
   }
 
@@ -121,9 +121,9 @@ export class ServiceTable {
     return this.words[set] + index * ENDPOINT.SIZE;
   }
 
-  /** What becomes of flows to an endpoint id: see ENDPOINT_STATE. */
+  /** The state of an endpoint id; of one that the table knows nothing of, GONE. */
   stateOf(id: number): number {
-    return id < this.stateCount ? this.words[this.statesAt + id] : ENDPOINT_STATE.GONE;
+    return id < this.states.length ? this.states[id] : ENDPOINT_STATE.GONE;
   }
 
   /** @param remaining endpoints still to go, 2 or more @returns see `cascadeThreshold` in layout.ts */
