@@ -51,6 +51,8 @@ export class Coalescer {
   readonly open = new Int32Array(PLACES * OPEN.WORDS);
   readonly heads = new Int32Array(SLOTS);
   headCount = 0;
+  /** Packets of the last batch that were joined to one before them. */
+  joined = 0;
 
   constructor(what: number) {
     this.what = what;
@@ -60,6 +62,7 @@ export class Coalescer {
 /** Joins what can be joined of slots 0 to `count` - 1, which `forward` has filled. */
 export function coalesce(cx: WorkerContext, count: number): void {
   const { coalescer, located, plain } = cx;
+  coalescer.joined = 0;
   if (coalescer.what === COALESCE.NONE || count < 2) return;
   const { open } = coalescer;
   open.fill(0);
@@ -129,6 +132,7 @@ function join(cx: WorkerContext, slot: Slot, place: number): boolean {
   slab.lengths[slot] = 0;
   open[place + OPEN.TAIL] = slot;
   open[place + OPEN.LENGTH] = length;
+  coalescer.joined++;
   let isLast = payload < size;
   if ((packet & PLAIN.TCP) !== 0) {
     const push = slab.bytes[plainL4(slot, packet) + TCP.FLAGS] & TCP_FLAG.PSH;

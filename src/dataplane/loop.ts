@@ -71,6 +71,14 @@ function takeOver(cx: WorkerContext, device: Device): number {
   return failure < 0 ? failure : count;
 }
 
+/**
+ * Whether a stream is coming: most of the last batch was joined, and it was a small one. If its worker looks away for a
+ * moment, more comes together, and is joined.
+ * @param count packets of the last batch, as `turn` answered
+ */
+export const isStream = (cx: WorkerContext, count: number): boolean =>
+  count < SLOTS / 2 && 2 * cx.coalescer.joined > count;
+
 function reapSlice(cx: WorkerContext, nowMs: number, times: number): void {
   const elapsedMs = nowMs - cx.reapedMs;
   if (elapsedMs < 1) return;

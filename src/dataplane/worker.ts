@@ -17,11 +17,16 @@ import { ServiceTable } from '../table/service-table.js';
 import { type PublishedTable, SIGNAL } from '../table/signals.js';
 import { WorkerContext } from './context.js';
 import { HandOff } from './hand-off.js';
-import { turn } from './loop.js';
+import { isStream, turn } from './loop.js';
 import { Slab } from './packet.js';
 
 /** Longest sleep without traffic, if nobody wakes the worker: expired flows are reaped at least that often. */
 const IDLE_WAIT_MS = 100;
+
+/** So long a stream is left to gather, as a network card moderates its interrupts (ethtool's rx-usecs). */
+const GATHER_MS = 0.05;
+/** Nobody wakes who waits for this word. */
+const NOBODY = new Int32Array(new SharedArrayBuffer(4));
 
 export interface WorkerStartup {
   /** Number of this worker, from 0. */
@@ -100,7 +105,8 @@ export default function runWorker(startup: WorkerStartup): void {
     }
     const count = turn(cx, device, monotonicMs());
     if (count < 0) throw new Error(`worker ${worker}: the TUN device answered ${errnoName(count)}`);
-    if (count === 0 && !cx.fragments.ready)
+    if (isStream(cx, count)) Atomics.wait(NOBODY, 0, 0, GATHER_MS);
+    else if (count === 0 && !cx.fragments.ready)
       device.wait(Math.max(0, Math.min(IDLE_WAIT_MS, Math.ceil(cx.retry.nextDueMs - monotonicMs()))));
   }
   tables.close();

@@ -2,6 +2,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { COALESCE } from '../../src/dataplane/coalesce.js';
+import { isStream, turn } from '../../src/dataplane/loop.js';
+import { SLOTS } from '../../src/dataplane/packet.js';
 import { TestDataplane } from '../support/dataplane.js';
 import { frame, type PacketSpec, type TcpFlag, view } from '../support/packets.js';
 import { holds } from '../support/property.js';
@@ -223,6 +225,25 @@ for (const { name, VIP, ENDPOINT, client } of FAMILIES) {
       sizes(planeWith(COALESCE.UDP).send(datagram(0), datagram(1), segment(0), segment(1))),
       [200, 100, 100],
     );
+  });
+
+  t.test(`${name}: a worker looks away while a stream gathers, and only then`, async (t) => {
+    const many = (count: number): Uint8Array[] => Array.from({ length: count }, (_, i) => datagram(i));
+    const isStreamAfter = (what: number, frames: readonly Uint8Array[]): boolean => {
+      const plane = planeWith(what);
+      for (const bytes of frames) plane.device.put(bytes);
+      return isStream(plane.cx, turn(plane.cx, plane.device, plane.nowMs));
+    };
+    t.equal(isStreamAfter(BOTH, many(3)), true, 'most were joined');
+    t.equal(isStreamAfter(BOTH, many(1)), false, 'one packet');
+    t.equal(isStreamAfter(BOTH, []), false, 'none');
+    t.equal(
+      isStreamAfter(BOTH, [datagram(0), segment(0), datagram(1), segment(1)]),
+      false,
+      'half were joined',
+    );
+    t.equal(isStreamAfter(BOTH, many(SLOTS)), false, 'a full batch: more waits already');
+    t.equal(isStreamAfter(COALESCE.NONE, many(3)), false, 'nothing is joined here');
   });
 
   t.test(`${name}: a whole that the kernel refuses is as many packets lost`, async (t) => {
