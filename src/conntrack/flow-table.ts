@@ -137,8 +137,12 @@ export class FlowTable {
 
   /** @returns the flow that has the tuple at `at` of `words` in either direction, or NO_FLOW */
   find(words: Int32Array, at: number, protocol: number): FlowRef {
+    return this.findHashed(this.hash(words, at, protocol), words, at, protocol);
+  }
+
+  /** `find`, when the tuple's hash is known. */
+  findHashed(hash: number, words: Int32Array, at: number, protocol: number): FlowRef {
     const { index, entries, tupleWords, entryWords } = this;
-    const hash = hashTuple(this.seed, words, at, tupleWords, protocol);
     const mask = this.indexMask;
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
       const reference = index[slot * 2 + 1];
@@ -154,7 +158,7 @@ export class FlowTable {
     return NO_FLOW;
   }
 
-  /** The hash of the tuple at `at` of `words`, for `candidate`. */
+  /** The hash of the tuple at `at` of `words`. */
   hash(words: Int32Array, at: number, protocol: number): number {
     return hashTuple(this.seed, words, at, this.tupleWords, protocol);
   }
@@ -187,9 +191,11 @@ export class FlowTable {
   /**
    * Makes the entry that `allocate` answered last a flow: both tuples can be found from now on.
    * @param status flags and protocol; LIVE is added
+   * @param original hash of its original tuple
+   * @param reply hash of its reply tuple
    * @returns its reference in the original direction, or NO_FLOW when the index has no room near a tuple's hash
    */
-  confirm(at: number, status: number): FlowRef {
+  confirm(at: number, status: number, original: number, reply: number): FlowRef {
     const number = at / this.entryWords;
     const isFirstUse = this.freeCount === 0;
     assert(
@@ -198,7 +204,7 @@ export class FlowTable {
     );
     if (isFirstUse) this.header[FLOW_FILE.USED] = number + 1; // before it is LIVE
     this.entries[at] = status | STATUS.LIVE;
-    if (!this.insertBoth(number)) {
+    if (!this.insertBoth(number, original, reply)) {
       this.entries[at] = 0;
       return NO_FLOW;
     }
@@ -273,16 +279,15 @@ export class FlowTable {
     return hashTuple(this.seed, this.entries, this.tupleOf(at, flow & 1), this.tupleWords, protocol);
   }
 
-  private insertBoth(number: number): boolean {
-    if (!this.insert(number * 2)) return false;
-    if (this.insert(number * 2 + 1)) return true;
+  private insertBoth(number: number, original: number, reply: number): boolean {
+    if (!this.insert(number * 2, original)) return false;
+    if (this.insert(number * 2 + 1, reply)) return true;
     this.unindex(number * 2);
     return false;
   }
 
-  private insert(flow: FlowRef): boolean {
+  private insert(flow: FlowRef, hash: number): boolean {
     const { index, indexMask: mask } = this;
-    const hash = this.hashOf(flow);
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
       if (index[slot * 2 + 1] !== 0) continue;
       index[slot * 2] = hash;
@@ -315,7 +320,11 @@ export class FlowTable {
       const live = known && (this.entries[at] & STATUS.LIVE) !== 0;
       // Two records of one tuple cannot be: the process that wrote them looked before it inserted. A second
       // one is damage, and is forgotten rather than found by chance.
-      if (live && this.isNew(at) && this.insertBoth(number)) {
+      if (
+        live &&
+        this.isNew(at) &&
+        this.insertBoth(number, this.hashOf(number * 2), this.hashOf(number * 2 + 1))
+      ) {
         Atomics.add(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
         continue;
       }

@@ -26,7 +26,7 @@ export interface PoolWords {
 }
 
 export class PortPool {
-  /** The reply tuple that is being made: its source (the endpoint) is the caller's to set, the rest is found. */
+  /** The reply tuple that is being made: its source (the endpoint) is the caller's to set, the rest is found. Then its hash. */
   readonly reply: Int32Array;
   private readonly addressWords: number;
   private readonly addresses: Int32Array;
@@ -37,7 +37,7 @@ export class PortPool {
 
   /** @param share the shards whose flows draw here */
   constructor(family: number, { addresses, network, mask }: PoolWords, share: Share) {
-    this.reply = new Int32Array(TUPLE_WORDS[family]);
+    this.reply = new Int32Array(TUPLE_WORDS[family] + 1);
     this.addressWords = ADDRESS_WORDS[family];
     this.addresses = addresses;
     this.addressCount = addresses.length / this.addressWords;
@@ -130,7 +130,10 @@ export class PortPool {
   }
 
   private isFree(flows: FlowTable, endpointPort: number, port: number, protocol: number): boolean {
-    this.reply[2 * this.addressWords] = portsWord(endpointPort, port);
-    return flows.find(this.reply, 0, protocol) === NO_FLOW;
+    const { reply } = this;
+    reply[2 * this.addressWords] = portsWord(endpointPort, port);
+    const hash = flows.hash(reply, 0, protocol);
+    reply[flows.tupleWords] = hash;
+    return flows.findHashed(hash, reply, 0, protocol) === NO_FLOW;
   }
 }

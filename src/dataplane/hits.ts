@@ -62,7 +62,7 @@ export function forward(cx: WorkerContext, count: number): void {
  * @returns the first slot that is not forwarded, `count` at most
  */
 function forwardRun(cx: WorkerContext, from: number, count: number): number {
-  const { slab, records, plain, located, counters, nowSec, timeouts } = cx;
+  const { slab, records, plain, located, nowSec, timeouts } = cx;
   const { words, halves } = slab;
   const { states } = cx.table;
   const family = plain[from] & PLAIN.FAMILY;
@@ -117,9 +117,6 @@ function forwardRun(cx: WorkerContext, from: number, count: number): number {
     const length = packet & PLAIN.LENGTH;
     entries[at + ENTRY.PACKETS + direction]++;
     floats[((at + ENTRY.BYTES) >> 1) + direction] += length;
-    const row = endpointRow(endpoint) + direction * ENDPOINT_ROW.PACKETS_REPLY;
-    counters[row + ENDPOINT_ROW.PACKETS_ORIGINAL]++;
-    counters[row + ENDPOINT_ROW.BYTES_ORIGINAL] += length;
 
     for (let i = 0; i < addressWords; i++) {
       words[tuple + i] = entries[other + addressWords + i];
@@ -141,7 +138,10 @@ function forwardRun(cx: WorkerContext, from: number, count: number): number {
     if ((packet & PLAIN.PARTIAL) !== 0) halves[l4Check] = updatePartialChecksum(check, addresses);
     else if (isTcp) halves[l4Check] = updateChecksum(check, all);
     else if (check !== 0) halves[l4Check] = updateChecksum(check, all) || 0xffff;
-    records[recordAt(slot) + RECORD.OUTCOME] = COUNTER.FORWARDED;
+    const record = recordAt(slot);
+    records[record + RECORD.OUTCOME] = COUNTER.FORWARDED;
+    records[record + RECORD.LENGTH] = length;
+    records[record + RECORD.ROW] = endpointRow(endpoint) + direction * ENDPOINT_ROW.PACKETS_REPLY;
   }
   return count;
 }

@@ -70,6 +70,11 @@ export const RECORD = {
   MASQUERADE: 7,
   /** Index of the counter that this packet ends in. */
   OUTCOME: 8,
+  /**
+   * Counters of its flow's endpoint: index of PACKETS_ORIGINAL or PACKETS_REPLY in the row; negative for the packet that began
+   * the flow. 0: no flow.
+   */
+  ROW: 25,
   /** Offset in the service table of the PORT record that `match` found. */
   PORT: 9,
   /** Byte offset of the transport header that an ICMP error quotes, and its protocol. */
@@ -81,6 +86,8 @@ export const RECORD = {
   UNFIT: 13,
   /** The worker that a packet was handed to. */
   OWNER: 14,
+  /** Hash of the tuple, once the packet's flow has been looked for. */
+  HASH: 15,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
   SIZE: 32,

@@ -27,7 +27,9 @@ export function pinFind(cx: WorkerContext, slot: Slot): FlowRef {
   const record = recordAt(slot);
   const flows = cx.flows[records[record + RECORD.FAMILY]];
   const protocol = records[record + RECORD.PROTOCOL];
-  const flow = flows.find(records, record + RECORD.TUPLE, protocol);
+  const hash = flows.hash(records, record + RECORD.TUPLE, protocol);
+  records[record + RECORD.HASH] = hash;
+  const flow = flows.findHashed(hash, records, record + RECORD.TUPLE, protocol);
   if (flow === NO_FLOW) return NO_FLOW;
   const at = flows.entryOf(flow);
   const status = flows.entries[at];
@@ -115,10 +117,10 @@ export function pinCreate(cx: WorkerContext, slot: Slot): FlowRef {
   entries[at + ENTRY.DELTAS] = deltasOf(entries, original, reply, addressWords);
 
   const began = protocol === PROTOCOL.UDP ? (cx.nowSec & 0xff) << STATUS.STATE_SHIFT : 0;
-  const flow = flows.confirm(at, protocol | began | STATUS.DST_NAT | (masquerade ? STATUS.SRC_NAT : 0));
+  const status = protocol | began | STATUS.DST_NAT | (masquerade ? STATUS.SRC_NAT : 0);
+  const flow = flows.confirm(at, status, records[record + RECORD.HASH], pool.reply[flows.tupleWords]);
   if (flow === NO_FLOW) return refused(DropReason.FlowTableFull);
   cx.counters[COUNTER.FLOWS_CREATED]++;
-  cx.counters[endpointRow(entries[at + ENTRY.ENDPOINT]) + ENDPOINT_ROW.FLOWS_CREATED]++;
   return flow;
 }
 
@@ -139,9 +141,12 @@ function deltasOf(entries: Int32Array, original: number, reply: number, addressW
 export const refusalOf = (answer: FlowRef): DropReason => (-answer - 1) as DropReason;
 export const refused = (reason: DropReason): FlowRef => -reason - 1;
 
-/** A packet of `flow` was seen: its state, its age and its counts. */
-export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
-  const { records, counters } = cx;
+/**
+ * A packet of `flow` was seen: its state, its age and its counts; those of its endpoint are noted for `reinject`.
+ * @param begins whether the flow began with it
+ */
+export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef, begins: boolean): void {
+  const { records } = cx;
   const record = recordAt(slot);
   const flows = cx.flows[records[record + RECORD.FAMILY]];
   const { entries, floats } = flows;
@@ -179,8 +184,7 @@ export function touch(cx: WorkerContext, slot: Slot, flow: FlowRef): void {
   entries[at + ENTRY.PACKETS + direction]++;
   floats[((at + ENTRY.BYTES) >> 1) + direction] += length;
   const row = endpointRow(entries[at + ENTRY.ENDPOINT]) + direction * ENDPOINT_ROW.PACKETS_REPLY;
-  counters[row + ENDPOINT_ROW.PACKETS_ORIGINAL]++;
-  counters[row + ENDPOINT_ROW.BYTES_ORIGINAL] += length;
+  records[record + RECORD.ROW] = begins ? -row : row;
 }
 
 /**

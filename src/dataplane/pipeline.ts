@@ -63,6 +63,7 @@ export function process(cx: WorkerContext, slot: Slot): Verdict {
 /** A packet that has its ports: a whole one, or the first fragment of one. */
 function processWhole(cx: WorkerContext, slot: Slot): Verdict {
   let flow = pinFind(cx, slot);
+  let begins = false;
   if (flow !== NO_FLOW) {
     if (answered(cx, slot, flow)) return outcome(cx, slot, COUNTER.RETRIED, Verdict.Forward);
     if (isAbandoned(cx, slot, flow)) return refuse(cx, slot);
@@ -102,8 +103,9 @@ function processWhole(cx: WorkerContext, slot: Slot): Verdict {
     flow = pinCreate(cx, slot);
     if (flow < 0) return turnAway(cx, slot, refusalOf(flow));
     keepSyn(cx, slot, flow);
+    begins = true;
   }
-  touch(cx, slot, flow);
+  touch(cx, slot, flow, begins);
   translate(cx, slot, flow);
   return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
 }
@@ -138,7 +140,7 @@ function processFragment(cx: WorkerContext, slot: Slot): Verdict {
   }
   const flow = flowOfFirst(cx, slot, place);
   if (flow === NO_FLOW) return drop(cx, slot, DropReason.Fragment);
-  touch(cx, slot, flow);
+  touch(cx, slot, flow, false);
   translateAddresses(cx, slot, flow);
   return outcome(cx, slot, COUNTER.FORWARDED, Verdict.Forward);
 }

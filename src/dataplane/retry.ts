@@ -216,7 +216,7 @@ function failed(cx: WorkerContext, slot: Slot, pending: number): boolean {
     return true;
   }
   waitFor(cx, pending, flow);
-  touch(cx, slot, flow);
+  touch(cx, slot, flow, true);
   translate(cx, slot, flow);
   cx.counters[COUNTER.RETRIES]++;
   return true;
@@ -296,7 +296,12 @@ function abandon(cx: WorkerContext, family: number, flow: FlowRef): void {
   for (let i = 0; i < tupleWords; i++) entries[back + i] = reply[i];
   entries[at + ENTRY.EXPIRES] = cx.nowSec + cx.timeouts[TIMEOUT.TCP + TCP_STATE.SYN_RECV];
   entries[at + ENTRY.ENDPOINT] = endpointId;
-  flows.confirm(at, PROTOCOL.TCP | STATUS.ABANDONED);
+  flows.confirm(
+    at,
+    PROTOCOL.TCP | STATUS.ABANDONED,
+    flows.hash(entries, original, PROTOCOL.TCP),
+    flows.hash(entries, back, PROTOCOL.TCP),
+  );
 }
 
 /** Takes one retry out of the budget. @returns false when there is none */

@@ -44,7 +44,8 @@ function create(table: FlowTable, original: Tuple, expires = 1000, reply = rever
   for (const [direction, tuple] of [original, reply].entries()) {
     table.entries.set(tupleWords(table, tuple), table.tupleOf(at, direction));
   }
-  return table.confirm(at, UDP);
+  const hashOf = (direction: number): number => table.hash(table.entries, table.tupleOf(at, direction), UDP);
+  return table.confirm(at, UDP, hashOf(0), hashOf(1));
 }
 
 const find = (table: FlowTable, tuple: Tuple, protocol = UDP) =>
