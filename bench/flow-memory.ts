@@ -8,14 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mapFile } from '../native-bindings/index.js';
 import { flowFileBytes } from '../src/conntrack/flow-table.js';
-import { turn } from '../src/dataplane/loop.js';
-import type { Device } from '../src/device/device.js';
 import { FAMILY } from '../src/wire/family.js';
-import { run } from './pipeline.bench.js';
+import { endFlows, run } from './pipeline.bench.js';
 import { World } from './world.js';
 
 const FLOWS = 1 << 20;
-const SILENCE: Device = { readBatch: () => 0, writeBatch: () => 0, wait: () => 0 };
 
 const world = new World({ services: 1000 });
 // Code that is compiled, the slab, and what else a plane has that does not grow with its flows.
@@ -35,9 +32,6 @@ if (flows === undefined) throw new Error('a plane without flows');
 run(plane, world.traffic(plane, FLOWS), FLOWS);
 if (flows.count !== FLOWS) throw new Error(`${flows.count} flows began instead of ${FLOWS}`);
 // They end, so that the list of free entries is used as well: memory that has been used stays.
-while (flows.count > 0) {
-  plane.nowMs += 1_000_000;
-  turn(cx, SILENCE, plane.nowMs);
-}
+endFlows(plane);
 globalThis.gc?.();
 console.log(JSON.stringify([(process.memoryUsage.rss() - before) / FLOWS]));

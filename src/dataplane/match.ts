@@ -6,6 +6,7 @@ import { NO_AFFINITY } from '../conntrack/affinity.js';
 import {
   ADDRESS_FLAG,
   ENDPOINT,
+  ENDPOINT_FLAG,
   FRONTEND,
   FRONTEND_KIND,
   frontendKey,
@@ -24,7 +25,6 @@ import { choose, NO_ENDPOINT } from './choose.js';
 import type { WorkerContext } from './context.js';
 import { RECORD, recordAt, type Slot } from './packet.js';
 import { DropReason, Match } from './verdict.js';
-import { isOurs } from './vet.js';
 
 /** Asked after `vet`. After Match.Endpoint, the record holds PORT, ENDPOINT and MASQUERADE. */
 export function match(cx: WorkerContext, slot: Slot): Match {
@@ -107,7 +107,8 @@ function take(cx: WorkerContext, record: number, port: number, local: boolean, m
       : chooseSticky(cx, port, set, src, count, affinitySec);
   if (endpoint === NO_ENDPOINT) return Match.NoEndpoints;
   // It would come back into the device as a new connection, and two such Services would send it to and fro.
-  if (isOurs(cx, table.words, endpoint + ENDPOINT.ADDRESS, record)) return Match.EndpointIsService;
+  if ((table.words[endpoint + ENDPOINT.FLAGS] & ENDPOINT_FLAG.IS_SERVICE) !== 0)
+    return Match.EndpointIsService;
 
   // Hairpin: an endpoint that reaches itself would answer itself directly, past the proxy.
   const hairpin = isAddress(table.words, endpoint + ENDPOINT.ADDRESS, records, src, count);

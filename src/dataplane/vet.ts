@@ -23,10 +23,11 @@ function findFault(cx: WorkerContext, slot: Slot): DropReason {
   const { records } = cx;
   const record = recordAt(slot);
   const src = record + RECORD.TUPLE;
-  const count = ADDRESS_WORDS[records[record + RECORD.FAMILY]];
-  if (isMartian(records, src, records[record + RECORD.FAMILY])) return DropReason.MartianSource;
+  const family = records[record + RECORD.FAMILY];
+  const count = ADDRESS_WORDS[family];
+  if (isMartian(records, src, family)) return DropReason.MartianSource;
   if (isLand(records, src, count)) return DropReason.Land;
-  if (isOurs(cx, records, src, record)) return DropReason.OwnSource;
+  if (isOurs(cx, records, src, family)) return DropReason.OwnSource;
   const isTcp = records[record + RECORD.PROTOCOL] === PROTOCOL.TCP;
   return isTcp && !tcpMayBegin(records[record + RECORD.TCP_FLAGS]) ? DropReason.TcpInvalid : DropReason.None;
 }
@@ -60,11 +61,8 @@ function isLand(words: Int32Array, at: number, count: number): boolean {
 /**
  * Whether an address has nobody but Services behind it: what is sent there comes into the device, so nothing that flowpin
  * sends may be addressed to it. A Service's address that the node has too is not among them.
- * @param record of the packet, for its family
  */
-export function isOurs(cx: WorkerContext, words: Int32Array, at: number, record: number): boolean {
-  const { table, records } = cx;
-  const family = records[record + RECORD.FAMILY];
+function isOurs({ table }: WorkerContext, words: Int32Array, at: number, family: number): boolean {
   const found = table.find(words, at, ADDRESS_WORDS[family], wholeAddressKey(family));
   return found !== NO_FRONTEND && (table.words[found + FRONTEND.KIND] & ADDRESS_FLAG.REJECT_UNSERVED) !== 0;
 }

@@ -3,10 +3,13 @@
  * same calls in the same order give the same bytes.
  */
 import { assert, powerOfTwoAtLeast } from '../shared/assert.js';
+import { ADDRESS_WORDS, FAMILY } from '../wire/family.js';
 import { hashFrontend } from './hash-frontend.js';
 import {
+  ADDRESS_FLAG,
   cascadeThreshold,
   ENDPOINT,
+  ENDPOINT_FLAG,
   FRONTEND,
   frontendKey,
   HEADER,
@@ -19,6 +22,7 @@ import {
   wholeAddressKey,
 } from './layout.js';
 import { maglevTable } from './maglev.js';
+import { NO_FRONTEND, ServiceTable } from './service-table.js';
 
 export interface TableEndpoint {
   /** Address in words. */
@@ -209,6 +213,7 @@ export class TableBuilder {
     words.set(states, statesAt);
     for (let n = 2; n <= this.endpointsLongest; n++) words[cascadeAt + n] = cascadeThreshold(n);
     for (const [i, table] of this.maglevs.entries()) words.set(table, maglevsAt + i * MAGLEV_SIZE);
+    markServices(words, endpointsAt, prefixesAt);
     return words.buffer as SharedArrayBuffer;
   }
 
@@ -226,7 +231,8 @@ export class TableBuilder {
     let at = first;
     for (const { address, port, id, weight } of endpoints) {
       this.endpoints.set(at, address);
-      this.endpoints.set(at + ENDPOINT.PORT, [port, id, weight]);
+      const flags = address.length === ADDRESS_WORDS[FAMILY.V6] ? ENDPOINT_FLAG.IPV6 : 0;
+      this.endpoints.set(at + ENDPOINT.PORT, [port, id, weight, flags]);
       at += ENDPOINT.SIZE;
     }
     this.endpointsLongest = Math.max(this.endpointsLongest, endpoints.length);
@@ -276,5 +282,18 @@ export class TableBuilder {
       records[at + FRONTEND.PORT] = portsAt + port;
     }
     return probesMax;
+  }
+}
+
+/** Finds the endpoints from `at` to `end` of a finished table that are Services themselves, once here and not for every flow. */
+function markServices(words: Int32Array, at: number, end: number): void {
+  const table = ServiceTable.from(words.buffer);
+  for (let endpoint = at; endpoint < end; endpoint += ENDPOINT.SIZE) {
+    const flags = endpoint + ENDPOINT.FLAGS;
+    const family = (words[flags] & ENDPOINT_FLAG.IPV6) === 0 ? FAMILY.V4 : FAMILY.V6;
+    const address = endpoint + ENDPOINT.ADDRESS;
+    const found = table.find(words, address, ADDRESS_WORDS[family], wholeAddressKey(family));
+    if (found === NO_FRONTEND) continue;
+    if (words[found + FRONTEND.KIND] & ADDRESS_FLAG.REJECT_UNSERVED) words[flags] |= ENDPOINT_FLAG.IS_SERVICE;
   }
 }

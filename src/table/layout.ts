@@ -16,7 +16,7 @@
 import { ADDRESS_WORDS_MAX } from '../wire/family.js';
 
 export const TABLE_MAGIC = 0x666c6f77; // "flow"
-export const TABLE_VERSION = 2;
+export const TABLE_VERSION = 3;
 
 export const HEADER = {
   MAGIC: 0,
@@ -141,7 +141,15 @@ export const ENDPOINT = {
   /** Counter row of this endpoint; the same for as long as the Service port has the endpoint. */
   ID: ADDRESS_WORDS_MAX + 1,
   WEIGHT: ADDRESS_WORDS_MAX + 2,
+  /** Bits of ENDPOINT_FLAG. */
+  FLAGS: ADDRESS_WORDS_MAX + 3,
   SIZE: 8,
+} as const;
+
+export const ENDPOINT_FLAG = {
+  IPV6: 1,
+  /** Its address has nobody but Services behind it (ADDRESS_FLAG.REJECT_UNSERVED). */
+  IS_SERVICE: 2,
 } as const;
 
 /** A network: an address is in it when (address & mask) equals it in every word. */
