@@ -3,7 +3,8 @@
  * same calls in the same order give the same bytes.
  */
 import { assert, powerOfTwoAtLeast } from '../shared/assert.js';
-import { ADDRESS_WORDS, FAMILY } from '../wire/family.js';
+import { ADDRESS_WORDS, ADDRESS_WORDS_MAX, FAMILY } from '../wire/family.js';
+import { displace } from './displace.js';
 import { hashFrontend } from './hash-frontend.js';
 import {
   ADDRESS_FLAG,
@@ -168,9 +169,13 @@ export class TableBuilder {
    * @returns the table's bytes, in memory that threads can share
    */
   finish(states: Int32Array): SharedArrayBuffer {
-    const slots = powerOfTwoAtLeast(Math.max(2, this.frontends.length * 2)); // half full at most: short probes
+    const slots = powerOfTwoAtLeast(Math.max(4, Math.ceil(this.frontends.length * 1.25)));
+    const buckets = slots / 4;
     const frontendsAt = HEADER.SIZE;
-    const portsAt = frontendsAt + slots * FRONTEND.SIZE;
+    const displacementsAt = frontendsAt + slots * FRONTEND.SIZE;
+    const addressesAt = displacementsAt + Math.ceil(buckets / Int32Array.BYTES_PER_ELEMENT);
+    const isLong = ({ address }: { address: readonly number[] }): boolean => address.length > 1;
+    const portsAt = addressesAt + this.frontends.filter(isLong).length * ADDRESS_WORDS_MAX;
     const endpointsAt = portsAt + this.ports.length;
     const prefixesAt = endpointsAt + this.endpoints.length;
     const statesAt = prefixesAt + this.prefixes.length;
@@ -198,7 +203,23 @@ export class TableBuilder {
       words[at] = prefixesAt + first;
       words[at + 1] = count;
     }
-    words[HEADER.PROBES_MAX] = this.placeFrontends(words.subarray(frontendsAt, portsAt), slots - 1, portsAt);
+    words[HEADER.BUCKET_MASK] = buckets - 1;
+    words[HEADER.DISPLACEMENTS_AT] = displacementsAt;
+    const placed = displace(this.hashes(), slots, buckets);
+    words[HEADER.PROBES_MAX] = placed.probesMax;
+    new Uint8Array(words.buffer).set(placed.displacements, displacementsAt * Int32Array.BYTES_PER_ELEMENT);
+    let longAt = addressesAt;
+    for (const [i, frontend] of this.frontends.entries()) {
+      const { key, address, kind, port } = frontend;
+      const at = frontendsAt + placed.slots[i] * FRONTEND.SIZE;
+      words[at + FRONTEND.KEY] = key;
+      words[at + FRONTEND.ADDRESS] = isLong(frontend) ? longAt : (address[0] ?? 0);
+      words[at + FRONTEND.KIND] = kind;
+      words[at + FRONTEND.PORT] = portsAt + port;
+      if (!isLong(frontend)) continue;
+      words.set(address, longAt);
+      longAt += ADDRESS_WORDS_MAX;
+    }
     words.set(this.ports.words, portsAt);
     for (let at = portsAt; at < endpointsAt; at += PORT.SIZE) {
       words[at + PORT.CLUSTER] += endpointsAt;
@@ -265,23 +286,10 @@ export class TableBuilder {
     );
   }
 
-  private placeFrontends(records: Int32Array, mask: number, portsAt: number): number {
-    let probesMax = 0;
-    for (const { key, address, kind, port } of this.frontends) {
-      let slot = hashFrontend(Int32Array.from(address), 0, address.length, key) & mask;
-      let probes = 1;
-      while (records[slot * FRONTEND.SIZE + FRONTEND.KEY] !== 0) {
-        slot = (slot + 1) & mask;
-        probes++;
-      }
-      probesMax = Math.max(probesMax, probes);
-      const at = slot * FRONTEND.SIZE;
-      records[at + FRONTEND.KEY] = key;
-      records.set(address, at + FRONTEND.ADDRESS);
-      records[at + FRONTEND.KIND] = kind;
-      records[at + FRONTEND.PORT] = portsAt + port;
-    }
-    return probesMax;
+  private hashes(): Int32Array {
+    return Int32Array.from(this.frontends, ({ address, key }) =>
+      hashFrontend(Int32Array.from(address), 0, address.length, key),
+    );
   }
 }
 

@@ -3,6 +3,8 @@
  * passes between the two planes about Services. One buffer of 32-bit words; the numbers below are word offsets.
  *
  *   header | frontends: a hash table of (address, port, protocol) -> kind and Service port, and of our addresses
+ *          | displacements: what keeps the frontends from meeting, see displace.ts
+ *          | addresses: of IPv6 frontends
  *          | ports: Service ports, each with its endpoint sets, policies and ranges
  *          | endpoints: records; those of one set stand side by side
  *          | prefixes: networks and masks; those of one list stand side by side
@@ -10,8 +12,9 @@
  *          | cascade: thresholds of the iptables random cascade, by the number of endpoints still to go
  *          | maglev: lookup tables of MAGLEV_SIZE indexes
  *
- * Addresses take four words, an IPv4 address its first, so that both families share the records. Written once by
- * `TableBuilder`, never changed after; a change of Services is a new buffer.
+ * Addresses of endpoints and prefixes take four words, an IPv4 address its first, so that both families share the records. A
+ * frontend has one word, so that four of them fill a cache line: an IPv6 address stands elsewhere. Written once by `TableBuilder`,
+ * never changed after; a change of Services is a new buffer.
  */
 import { ADDRESS_WORDS_MAX } from '../wire/family.js';
 
@@ -29,7 +32,7 @@ export const HEADER = {
   FRONTEND_MASK: 4,
   FRONTENDS_AT: 5,
   FRONTEND_COUNT: 6,
-  /** The longest probe that any key needs: a lookup never walks further. */
+  /** Slots that a lookup looks at: 1, save for keys that could not be parted. */
   PROBES_MAX: 7,
   ENDPOINT_COUNT: 8,
   /** Ids below it have a state. */
@@ -41,6 +44,9 @@ export const HEADER = {
   SERVICE_PREFIXES: 14,
   /** Prefixes of links whose hosts answer each other directly. */
   LINK_PREFIXES: 16,
+  /** Buckets of the frontends minus one, and where the bytes of their displacements begin. */
+  BUCKET_MASK: 18,
+  DISPLACEMENTS_AT: 19,
   SIZE: 32,
 } as const;
 
@@ -68,12 +74,13 @@ export const TABLE_FLAG = {
 export const FRONTEND = {
   /** `frontendKey(...)`; 0 marks an empty slot. */
   KEY: 0,
+  /** The IPv4 address, or the offset of the IPv6 address. */
   ADDRESS: 1,
   /** FRONTEND_KIND of a frontend, bits of ADDRESS_FLAG of a whole address. */
-  KIND: 1 + ADDRESS_WORDS_MAX,
+  KIND: 2,
   /** Offset of the Service port's record. */
-  PORT: 2 + ADDRESS_WORDS_MAX,
-  SIZE: 8,
+  PORT: 3,
+  SIZE: 4,
 } as const;
 
 export const FRONTEND_KIND = { CLUSTER_IP: 1, EXTERNAL_IP: 2, LOAD_BALANCER: 3, NODE_PORT: 4 } as const;

@@ -2,6 +2,7 @@
  * The compiled service table as a worker reads it: `ServiceTable.from(bytes)`, then lookups that answer offsets into
  * `words`. Read-only; many threads may look at the same bytes.
  */
+import { bucketOf, slotOf } from './displace.js';
 import { hashFrontend } from './hash-frontend.js';
 import { ENDPOINT, ENDPOINT_STATE, FRONTEND, HEADER, PREFIX, TABLE_MAGIC, TABLE_VERSION } from './layout.js';
 
@@ -23,6 +24,8 @@ export class ServiceTable {
   readonly states: Int32Array;
   private readonly frontendMask: number;
   private readonly frontendsAt: number;
+  private readonly bucketMask: number;
+  private readonly displacements: Uint8Array;
   private readonly probesMax: number;
   private readonly cascadeAt: number;
 
@@ -33,6 +36,9 @@ export class ServiceTable {
     this.endpointCount = words[HEADER.ENDPOINT_COUNT];
     this.frontendMask = words[HEADER.FRONTEND_MASK];
     this.frontendsAt = words[HEADER.FRONTENDS_AT];
+    this.bucketMask = words[HEADER.BUCKET_MASK];
+    const displacements = words[HEADER.DISPLACEMENTS_AT] * Int32Array.BYTES_PER_ELEMENT;
+    this.displacements = new Uint8Array(words.buffer, displacements, this.bucketMask + 1);
     this.probesMax = words[HEADER.PROBES_MAX];
     const states = words[HEADER.STATES_AT];
     this.states = words.subarray(states, states + words[HEADER.STATE_COUNT]);
@@ -65,12 +71,14 @@ export class ServiceTable {
    */
   find(address: Int32Array, at: number, count: number, key: number): number {
     const words = this.words;
-    let slot = hashFrontend(address, at, count, key) & this.frontendMask;
+    const hash = hashFrontend(address, at, count, key);
+    const displacement = this.displacements[bucketOf(hash, this.bucketMask)];
+    let slot = slotOf(hash, displacement, this.frontendMask);
     for (let probes = this.probesMax; probes > 0; probes--) {
       const frontend = this.frontendsAt + slot * FRONTEND.SIZE;
       const found = words[frontend];
       if (found === 0) return NO_FRONTEND;
-      if (found === key && sameWords(words, frontend + FRONTEND.ADDRESS, address, at, count)) return frontend;
+      if (found === key && hasAddress(words, frontend, address, at, count)) return frontend;
       slot = (slot + 1) & this.frontendMask;
     }
     return NO_FRONTEND;
@@ -130,6 +138,19 @@ export class ServiceTable {
   cascadeThreshold(remaining: number): number {
     return this.words[this.cascadeAt + remaining];
   }
+}
+
+/** Whether the frontend is of this address; a NodePort, looked up without one, is. */
+function hasAddress(
+  words: Int32Array,
+  frontend: number,
+  address: Int32Array,
+  at: number,
+  count: number,
+): boolean {
+  const own = words[frontend + FRONTEND.ADDRESS];
+  if (count <= 1) return count === 0 || own === address[at];
+  return sameWords(words, own, address, at, count);
 }
 
 function sameWords(a: Int32Array, at: number, b: Int32Array, bt: number, count: number): boolean {
