@@ -9,7 +9,7 @@ import { ENDPOINT_ROWS } from '../src/table/counters.js';
 import { ALGORITHM, ENDPOINT_STATE, FRONTEND_KIND, PORT_FLAG, TABLE_FLAG } from '../src/table/layout.js';
 import { addressWords } from '../src/wire/address.js';
 import { half } from '../src/wire/byte-order.js';
-import { sumBytes, updateChecksum, wordDelta } from '../src/wire/checksum.js';
+import { fold, sumBytes, updateChecksum, wordDelta } from '../src/wire/checksum.js';
 import { composeFirstPacket } from '../src/wire/compose.js';
 import { ADDRESS_WORDS, FAMILY } from '../src/wire/family.js';
 import { IPV4, PROTOCOL } from '../src/wire/ipv4.js';
@@ -153,13 +153,13 @@ function frameOf64(family: number, protocol: 'TCP' | 'UDP'): Uint8Array {
   if (protocol === 'UDP') {
     halves[(l4 + UDP.LENGTH) >> 1] = l4Bytes;
     // The length counts twice, in the header and in the pseudo-header.
-    halves[(l4 + UDP.CHECK) >> 1] = updateChecksum(halves[(l4 + UDP.CHECK) >> 1], 2 * lengthDelta);
+    halves[(l4 + UDP.CHECK) >> 1] = updateChecksum(halves[(l4 + UDP.CHECK) >> 1], fold(2 * lengthDelta));
   } else {
     const flags = (l4 + TCP.FLAGS) >> 1; // the second byte of its half
     const before = halves[flags];
     bytes[l4 + TCP.FLAGS] = TCP_FLAG.ACK;
     const delta = lengthDelta + wordDelta(before, halves[flags]);
-    halves[(l4 + TCP.CHECK) >> 1] = updateChecksum(halves[(l4 + TCP.CHECK) >> 1], delta);
+    halves[(l4 + TCP.CHECK) >> 1] = updateChecksum(halves[(l4 + TCP.CHECK) >> 1], fold(delta));
   }
   return bytes;
 }

@@ -215,7 +215,7 @@ function finishHead(cx: WorkerContext, head: Slot): void {
     const check = (at + IPV4.CHECK) >> 1;
     const was = halves[lengthAt];
     halves[lengthAt] = half(length);
-    halves[check] = updateChecksum(halves[check], (~was & 0xffff) + halves[lengthAt]);
+    halves[check] = updateChecksum(halves[check], fold((~was & 0xffff) + halves[lengthAt]));
   } else {
     halves[(at + IPV6.PAYLOAD_LENGTH) >> 1] = half(length - IPV6.SIZE);
   }

@@ -21,9 +21,10 @@ export function wordDelta(from: number, to: number): number {
 /** The delta that takes back what `delta` did: its negative in ones' complement. */
 export const inverseDelta = (delta: number): number => ~delta & 0xffff;
 
-/** A full checksum (IPv4 header, TCP, UDP, ICMP) after a rewrite: HC' = ~(~HC + ~m + m'). */
+/** A full checksum (IPv4 header, TCP, UDP, ICMP) after a rewrite: HC' = ~(~HC + ~m + m'). @param delta folded */
 export function updateChecksum(check: number, delta: number): number {
-  return ~fold((~check & 0xffff) + delta) & 0xffff;
+  const sum = (~check & 0xffff) + delta;
+  return ~(sum + (sum >>> 16)) & 0xffff; // two halves leave one carry, and adding it makes no other
 }
 
 /**
