@@ -18,7 +18,7 @@ import { type PublishedTable, SIGNAL } from '../table/signals.js';
 import { WorkerContext } from './context.js';
 import { HandOff } from './hand-off.js';
 import { isStream, turn } from './loop.js';
-import { Slab } from './packet.js';
+import { SLOTS, Slab } from './packet.js';
 
 /** Longest sleep without traffic, if nobody wakes the worker: expired flows are reaped at least that often. */
 const IDLE_WAIT_MS = 100;
@@ -106,7 +106,8 @@ export default function runWorker(startup: WorkerStartup): void {
     const count = turn(cx, device, monotonicMs());
     if (count < 0) throw new Error(`worker ${worker}: the TUN device answered ${errnoName(count)}`);
     if (isStream(cx, count)) Atomics.wait(NOBODY, 0, 0, GATHER_MS);
-    else if (count === 0 && !cx.fragments.ready)
+    // A batch that is not full has ended because nothing more was there.
+    else if (count < SLOTS && !cx.fragments.ready)
       device.wait(Math.max(0, Math.min(IDLE_WAIT_MS, Math.ceil(cx.retry.nextDueMs - monotonicMs()))));
   }
   tables.close();
