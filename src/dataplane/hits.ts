@@ -65,15 +65,16 @@ function forwardRun(cx: WorkerContext, from: number, count: number): number {
   const { slab, records, plain, located, nowSec, timeouts } = cx;
   const { words, halves } = slab;
   const { states } = cx.table;
-  const family = plain[from] & PLAIN.FAMILY;
-  const { entries, floats, entryWords } = cx.flows[family >>> PLAIN.FAMILY_SHIFT];
-  const addressWords = ADDRESS_WORDS[family >>> PLAIN.FAMILY_SHIFT];
-  const tupleWords = TUPLE_WORDS[family >>> PLAIN.FAMILY_SHIFT];
-  const tupleAt = TUPLE_AT[family >>> PLAIN.FAMILY_SHIFT];
+  const familyBit = plain[from] & PLAIN.FAMILY;
+  const family = familyBit >>> PLAIN.FAMILY_SHIFT;
+  const { entries, floats, entryWords } = cx.flows[family];
+  const addressWords = ADDRESS_WORDS[family];
+  const tupleWords = TUPLE_WORDS[family];
+  const tupleAt = TUPLE_AT[family];
   for (let slot = from; slot < count; slot++) {
     const flow = located[slot];
     const packet = plain[slot];
-    if (flow === NO_FLOW || (packet & PLAIN.FAMILY) !== family) return slot;
+    if (flow === NO_FLOW || (packet & PLAIN.FAMILY) !== familyBit) return slot;
     const at = (flow >> 1) * entryWords;
     const direction = flow & 1;
     const isTcp = (packet & PLAIN.TCP) !== 0;
@@ -129,7 +130,7 @@ function forwardRun(cx: WorkerContext, from: number, count: number): number {
     const isReply = direction === DIRECTION.REPLY;
     const addresses = isReply ? inverseDelta(deltas & 0xffff) : deltas & 0xffff;
     const all = isReply ? inverseDelta(deltas >>> 16) : deltas >>> 16;
-    if (family === 0) {
+    if (family === FAMILY.V4) {
       const ipCheck = (ip << 1) + (IPV4.CHECK >> 1);
       halves[ipCheck] = updateChecksum(halves[ipCheck], addresses);
     }
@@ -153,7 +154,7 @@ function forwardRun(cx: WorkerContext, from: number, count: number): number {
 function findPlain(cx: WorkerContext, count: number): void {
   const { bytes, words, halves, lengths } = cx.slab;
   const { plain, hashes, flows } = cx;
-  const { seed } = flows[FAMILY.V4];
+  const { seed } = flows[FAMILY.V4]; // the same for both families
   for (let slot = 0; slot < count; slot++) {
     plain[slot] = 0;
     const frame = frameAt(slot);
@@ -176,7 +177,7 @@ function findPlain(cx: WorkerContext, count: number): void {
       length = IPV6.SIZE + half(hop & 0xffff);
       protocol = (hop >>> 16) & 0xff;
     }
-    if (length > room) continue;
+    if (length > room || length > PLAIN.LENGTH) continue;
     const tuple = ip + TUPLE_AT[family];
     const tupleWords = TUPLE_WORDS[family];
     const l4 = tuple + tupleWords - 1;

@@ -9,6 +9,7 @@
  */
 import { STATUS } from '../conntrack/entry.js';
 import { assert } from '../shared/assert.js';
+import { FAMILY, TUPLE_WORDS } from '../wire/family.js';
 import { IPV4 } from '../wire/ipv4.js';
 import { IPV6 } from '../wire/ipv6.js';
 import { VNET } from '../wire/virtio-net.js';
@@ -70,11 +71,6 @@ export const RECORD = {
   MASQUERADE: 7,
   /** Index of the counter that this packet ends in. */
   OUTCOME: 8,
-  /**
-   * Counters of its flow's endpoint: index of PACKETS_ORIGINAL or PACKETS_REPLY in the row; negative for the packet that began
-   * the flow. 0: no flow.
-   */
-  ROW: 25,
   /** Offset in the service table of the PORT record that `match` found. */
   PORT: 9,
   /** Byte offset of the transport header that an ICMP error quotes, and its protocol. */
@@ -90,8 +86,15 @@ export const RECORD = {
   HASH: 15,
   /** The packet's tuple: source, destination, ports; as many words as the family's addresses have. */
   TUPLE: 16,
+  /**
+   * What it counts in for its flow's endpoint: index of PACKETS_ORIGINAL or PACKETS_REPLY of the row; negative for the packet
+   * that began the flow. 0: nothing, or counted already.
+   */
+  ROW: 25,
   SIZE: 32,
 } as const;
+
+assert(RECORD.TUPLE + TUPLE_WORDS[FAMILY.V6] <= RECORD.ROW, 'the longest tuple has room');
 
 /**
  * What the fast path knows about a plain packet, in one word a slot: the length of the IP packet in the low half, the family

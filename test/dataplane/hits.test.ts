@@ -191,6 +191,18 @@ t.test('any sequence of batches, pauses and changes', async () => {
   );
 });
 
+t.test('the longest IPv6 packet, whose length takes more than 16 bits', async (t) => {
+  const fast = new TestDataplane(SERVICES, { seed: 3 });
+  const slow = new SlowTwin(SERVICES, { seed: 3 });
+  const ends = { from: '[fd00::1]:5', to: '[fd00:96::1]:53', protocol: 'udp' } as const;
+  const payload = new Uint8Array(65_535 - 8).fill(7);
+  for (const bytes of [frame(ends), frame({ ...ends, payload }), frame({ ...ends, payload })]) {
+    t.strictSame(fast.send(bytes), slow.send(bytes));
+  }
+  t.equal(fast.counts['forwarded'], 3);
+  t.ok(fast.cx.counters.every((value, i) => value === slow.cx.counters[i]));
+});
+
 t.test('a batch in which a connection ends, begins anew and goes on', async (t) => {
   const fast = new TestDataplane(SERVICES, { seed: 3 });
   const slow = new SlowTwin(SERVICES, { seed: 3 });
