@@ -44,7 +44,10 @@ export class WorkerContext {
   readonly plain = new Int32Array(SLOTS);
   /** The flow of the packet in each slot if the fast path has forwarded it, else NO_FLOW. */
   readonly located = new Int32Array(SLOTS);
+  /** Hash of the tuple of each plain packet. */
   readonly hashes = new Int32Array(SLOTS);
+  /** The slot whose hash stands in `hashes`, while `process` looks at a plain packet; else -1. */
+  hashed = -1;
   /** Written and never read: loading a flow's status brings its entry into the cache (see `locate`). */
   readonly statuses = new Int32Array(SLOTS);
   /** The Services; another one after a change, between two batches only. */

@@ -42,18 +42,20 @@ const TUPLE_AT = [IPV4.SRC >> 2, IPV6.SRC >> 2] as const;
 
 /** Takes `count` packets of the slab through the pipeline; each has its outcome noted. */
 export function forward(cx: WorkerContext, count: number): void {
-  const { located } = cx;
+  const { plain, located } = cx;
   findPlain(cx, count);
   locate(cx, count);
   for (let slot = 0; slot < count; ) {
     const next = located[slot] === NO_FLOW ? slot : forwardRun(cx, slot, count);
     if (next === slot) {
       located[slot] = NO_FLOW;
+      cx.hashed = plain[slot] === 0 ? -1 : slot;
       process(cx, slot++);
     } else {
       slot = next;
     }
   }
+  cx.hashed = -1;
 }
 
 /**

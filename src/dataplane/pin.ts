@@ -27,7 +27,7 @@ export function pinFind(cx: WorkerContext, slot: Slot): FlowRef {
   const record = recordAt(slot);
   const flows = cx.flows[records[record + RECORD.FAMILY]];
   const protocol = records[record + RECORD.PROTOCOL];
-  const hash = flows.hash(records, record + RECORD.TUPLE, protocol);
+  const hash = slot === cx.hashed ? cx.hashes[slot] : flows.hash(records, record + RECORD.TUPLE, protocol);
   records[record + RECORD.HASH] = hash;
   const flow = flows.findHashed(hash, records, record + RECORD.TUPLE, protocol);
   if (flow === NO_FLOW) return NO_FLOW;
