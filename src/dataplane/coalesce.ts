@@ -51,8 +51,9 @@ export class Coalescer {
   readonly open = new Int32Array(PLACES * OPEN.WORDS);
   readonly heads = new Int32Array(SLOTS);
   headCount = 0;
-  /** Packets of the last batch that were joined to one before them. */
+  /** Packets of the last batch that were joined to one before them, and that neither were nor had others joined to them. */
   joined = 0;
+  alone = 0;
 
   constructor(what: number) {
     this.what = what;
@@ -78,6 +79,7 @@ export function coalesce(cx: WorkerContext, count: number): void {
     open[place + OPEN.KEY] = begin(cx, slot, place) ? key : 0;
   }
   for (let i = 0; i < coalescer.headCount; i++) finishHead(cx, coalescer.heads[i]);
+  coalescer.alone = count - coalescer.joined - coalescer.headCount;
 }
 
 /** After the batch was written: the fate of a head is that of all that went with it. */

@@ -72,12 +72,12 @@ function takeOver(cx: WorkerContext, device: Device): number {
 }
 
 /**
- * Whether a stream is coming: most of the last batch was joined, and it was a small one. If its worker looks away for a
- * moment, more comes together, and is joined.
+ * Whether nothing came but streams that can be joined, and not much of them. If the worker looks away for a moment, more comes
+ * together; nobody else is kept waiting who was there already.
  * @param count packets of the last batch, as `turn` answered
  */
-export const isStream = (cx: WorkerContext, count: number): boolean =>
-  count < SLOTS / 2 && 2 * cx.coalescer.joined > count;
+export const isStream = ({ coalescer }: WorkerContext, count: number): boolean =>
+  count < SLOTS / 2 && coalescer.joined > 0 && coalescer.alone === 0;
 
 function reapSlice(cx: WorkerContext, nowMs: number, times: number): void {
   const elapsedMs = nowMs - cx.reapedMs;
