@@ -43,6 +43,7 @@ function allocatedBy(packets: number): number {
 
 for (let i = 0; i < 4; i++) allocatedBy(MANY); // compiled and optimised
 for (const round of rounds.keys()) {
-  rounds[round] = (allocatedBy(MANY) - allocatedBy(FEW)) / ((MANY - FEW) * mix.length);
+  const more = allocatedBy(MANY) - allocatedBy(FEW); // below nothing when something else was allocated beside the few
+  rounds[round] = Math.max(0, more) / ((MANY - FEW) * mix.length);
 }
 console.log(JSON.stringify(rounds));
