@@ -22,7 +22,7 @@ import {
   TABLE_VERSION,
   wholeAddressKey,
 } from './layout.js';
-import { maglevTable } from './maglev.js';
+import { backendName, maglevTable } from './maglev.js';
 import { NO_FRONTEND, ServiceTable } from './service-table.js';
 
 export interface TableEndpoint {
@@ -275,9 +275,7 @@ export class TableBuilder {
   /** @returns its number from 1; 0 for a set that needs none */
   private addMaglev(endpoints: readonly TableEndpoint[]): number {
     if (endpoints.length < 2) return 0;
-    const names = endpoints.map(({ address, port }) =>
-      hashFrontend(Int32Array.from(address), 0, address.length, port),
-    );
+    const names = endpoints.map(({ address, port }) => backendName(address, port));
     return this.maglevs.push(
       maglevTable(
         names,

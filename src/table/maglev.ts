@@ -7,9 +7,14 @@ import { MAGLEV_SIZE } from './layout.js';
 
 const OFFSET_SEED = 0x6d61676c;
 const SKIP_SEED = 0x65762121;
+const NAME_SEED = 0x666c6f77;
+
+/** What identifies a backend, as one number: the hash of its address, in words, and its port. */
+export const backendName = (address: readonly number[], port: number): number =>
+  finish(address.reduce(mix, mix(NAME_SEED, port)));
 
 /**
- * @param names one hash a backend, made from what identifies it and not from its place in the list
+ * @param names of the backends, see `backendName`: not from their places in the list
  * @param weights turns a backend takes for one of weight 1; whole numbers from 1
  * @returns MAGLEV_SIZE indexes into `names`; all 0 for one name
  */
