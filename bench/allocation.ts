@@ -6,8 +6,7 @@
  */
 import v8 from 'node:v8';
 import { FAMILY } from '../src/wire/family.js';
-import { run } from './pipeline.bench.js';
-import { World } from './world.js';
+import { run, World } from './world.js';
 
 const FLOWS = 1 << 16;
 const FEW = 1 << 17;

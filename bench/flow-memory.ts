@@ -9,8 +9,7 @@ import { join } from 'node:path';
 import { mapFile } from '../native-bindings/index.js';
 import { flowFileBytes } from '../src/conntrack/flow-table.js';
 import { FAMILY } from '../src/wire/family.js';
-import { endFlows, run } from './pipeline.bench.js';
-import { World } from './world.js';
+import { endFlows, run, World } from './world.js';
 
 const FLOWS = 1 << 20;
 

@@ -20,12 +20,13 @@ import { compileFigures } from './compile.bench.js';
 import { type Figure, figureLine, type Results, type Skipped } from './figures.js';
 import { machineFacts, versions } from './machine.js';
 import { memoryFigures } from './memory.bench.js';
+import { pipelineFigures } from './pipeline.bench.js';
 import { compileReference } from './reference.js';
 import { measureScale } from './scale.bench.js';
 import { measureTun } from './tun.bench.js';
 import type { Turns } from './turns.js';
 
-const { pipelineFigures, stepFigures } = (await import(
+const { stepFigures } = (await import(
   new URL('../bundle/bench.js', import.meta.url).href
 )) as typeof import('./in-memory.js');
 

@@ -17,8 +17,7 @@ import { updateChecksum } from '../src/wire/checksum.js';
 import { FAMILY } from '../src/wire/family.js';
 import { PROTOCOL } from '../src/wire/ipv4.js';
 import { type Figure, figureOf } from './figures.js';
-import { run, SERVICE_COUNTS } from './pipeline.bench.js';
-import { World } from './world.js';
+import { run, SERVICE_COUNTS, World } from './world.js';
 
 const SERVICES = 1000;
 const ENDPOINTS = 10;

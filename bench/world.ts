@@ -1,5 +1,6 @@
 /** A compiled table with many Services, a plane that uses it, and endless packets of many flows to them: all in memory. */
 import { InMemoryDataplane } from '../src/dataplane/in-memory.js';
+import { turn } from '../src/dataplane/loop.js';
 import { packetAt, SLOTS } from '../src/dataplane/packet.js';
 import type { Device } from '../src/device/device.js';
 import { snatPoolAt } from '../src/host/snat-pool.js';
@@ -17,6 +18,8 @@ import { IPV6 } from '../src/wire/ipv6.js';
 import { TCP, TCP_FLAG } from '../src/wire/tcp.js';
 import { UDP } from '../src/wire/udp.js';
 import { VNET } from '../src/wire/virtio-net.js';
+
+export const SERVICE_COUNTS = [10, 1000, 10_000, 100_000] as const;
 
 const POOLS = ['198.18.0.0/16', 'fd00:198:18::/112'].map(snatPoolAt);
 
@@ -110,6 +113,23 @@ export class World {
       writeBatch: () => SLOTS,
       wait: () => 1,
     };
+  }
+}
+
+/** Nothing comes: flows expire. */
+const SILENCE: Device = { readBatch: () => 0, writeBatch: () => 0, wait: () => 0 };
+
+/** Takes so many packets of the device through the plane. */
+export function run(plane: InMemoryDataplane, device: Device, packets: number): void {
+  for (let left = packets; left > 0; left -= SLOTS) turn(plane.cx, device, plane.nowMs);
+}
+
+/** Time passes until every flow has expired and been reaped. */
+export function endFlows(plane: InMemoryDataplane): void {
+  const { cx } = plane;
+  while (cx.flows.some(({ count }) => count > 0)) {
+    plane.nowMs += 1_000_000;
+    turn(cx, SILENCE, plane.nowMs);
   }
 }
 

@@ -17,6 +17,7 @@ const dist = (path: string): string => fileURLToPath(new URL(`../${path}`, impor
 const BUNDLES = {
   'src/dataplane/worker.js': 'bundle/worker.js',
   'bench/in-memory.js': 'bundle/bench.js',
+  'bench/rates.js': 'bundle/rates.js',
 };
 
 const numbersForConstants: Plugin = {
@@ -27,7 +28,14 @@ const numbersForConstants: Plugin = {
       mangle: false,
       compress: {
         ...{ defaults: false, passes: 3 },
-        ...{ evaluate: true, reduce_vars: true, hoist_props: true, unused: true, dead_code: true },
+        ...{
+          evaluate: true,
+          reduce_vars: true,
+          hoist_props: true,
+          unused: true,
+          dead_code: true,
+          keep_fnames: true,
+        },
       },
       format: { beautify: true },
     });

@@ -50,6 +50,7 @@ const HOT_PATH = [
   'translate',
   'related',
   'owner',
+  'plain',
   'hits',
   'fragment',
   'reinject',

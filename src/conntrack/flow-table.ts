@@ -15,7 +15,7 @@
  */
 import { assert, isPowerOfTwo } from '../shared/assert.js';
 import { finish, mix } from '../shared/hash.js';
-import { ADDRESS_WORDS, TUPLE_WORDS } from '../wire/family.js';
+import { ADDRESS_WORDS, FAMILY, TUPLE_WORDS } from '../wire/family.js';
 import { ENTRY, ENTRY_WORDS, STATUS } from './entry.js';
 
 /** An entry's number times two plus the direction of the tuple that was found. */
@@ -45,19 +45,28 @@ export const entryBytes = (family: number): number => ENTRY_WORDS[family] * 4;
 export const flowFileBytes = (family: number, capacity: number): number =>
   FLOW_FILE.BYTES + capacity * entryBytes(family);
 
-/** The hash of the tuple of `count` words at `at`. @param seed drawn at start, so that nobody can aim at one slot */
-export function hashTuple(
+/** Words of a slot of the index, and which power of two that is. */
+export const INDEX = { HASH: 0, REFERENCE: 1 } as const;
+export const INDEX_SHIFT = 1;
+
+/**
+ * The hash of the tuple at `at`. Word by word, because a loop in the loop of whoever asks costs more than it saves (see hits.ts).
+ * @param seed drawn at start, so that nobody can aim at one slot
+ */
+export const hashTuple = (
   seed: number,
   words: Int32Array,
   at: number,
-  count: number,
+  family: number,
   protocol: number,
-): number {
-  // The three words that every tuple has are written out: for IPv4 there is no loop at all.
+): number => {
   let hash = mix(mix(mix(seed ^ protocol, words[at]), words[at + 1]), words[at + 2]);
-  for (let i = 3; i < count; i++) hash = mix(hash, words[at + i]);
+  if (family !== FAMILY.V4) {
+    hash = mix(mix(mix(hash, words[at + 3]), words[at + 4]), words[at + 5]);
+    hash = mix(mix(mix(hash, words[at + 6]), words[at + 7]), words[at + 8]);
+  }
   return finish(hash);
-}
+};
 
 /** Why bytes cannot be taken over as a flow table. */
 export class FlowFileError extends Error {
@@ -84,9 +93,10 @@ export class FlowTable {
   readonly floats: Float64Array;
   readonly capacity: number;
   readonly seed: number;
+  /** Slots of INDEX, and the number of the last; a reference of 0: empty. For whoever probes for many tuples at once (hits.ts). */
+  readonly index: Int32Array;
+  readonly indexMask: number;
   private readonly active: Int32Array;
-  private readonly index: Int32Array;
-  private readonly indexMask: number;
   private readonly free: Int32Array;
   private readonly header: Int32Array;
   private freeCount = 0;
@@ -145,9 +155,9 @@ export class FlowTable {
     const { index, entries, tupleWords, entryWords } = this;
     const mask = this.indexMask;
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
-      const reference = index[slot * 2 + 1];
+      const reference = index[(slot << INDEX_SHIFT) + INDEX.REFERENCE];
       if (reference === 0) return NO_FLOW;
-      if (index[slot * 2] !== hash) continue;
+      if (index[(slot << INDEX_SHIFT) + INDEX.HASH] !== hash) continue;
       const flow = reference - 1;
       const entry = (flow >> 1) * entryWords;
       const tuple = entry + ENTRY.ORIGINAL + (flow & 1) * tupleWords;
@@ -160,23 +170,7 @@ export class FlowTable {
 
   /** The hash of the tuple at `at` of `words`. */
   hash(words: Int32Array, at: number, protocol: number): number {
-    return hashTuple(this.seed, words, at, this.tupleWords, protocol);
-  }
-
-  /**
-   * The first flow in the index with this hash of a tuple: almost certainly the one, but the caller has to compare. It
-   * looks at the index only, so that many can be asked for before the first entry is waited for.
-   * @returns a reference, or NO_FLOW when there is none
-   */
-  candidate(hash: number): FlowRef {
-    const { index } = this;
-    const mask = this.indexMask;
-    for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
-      const reference = index[slot * 2 + 1];
-      if (reference === 0) return NO_FLOW;
-      if (index[slot * 2] === hash) return reference - 1;
-    }
-    return NO_FLOW;
+    return hashTuple(this.seed, words, at, this.family, protocol);
   }
 
   /**
@@ -276,7 +270,7 @@ export class FlowTable {
   private hashOf(flow: FlowRef): number {
     const at = this.entryOf(flow);
     const protocol = this.entries[at] & STATUS.PROTOCOL_MASK;
-    return hashTuple(this.seed, this.entries, this.tupleOf(at, flow & 1), this.tupleWords, protocol);
+    return hashTuple(this.seed, this.entries, this.tupleOf(at, flow & 1), this.family, protocol);
   }
 
   private insertBoth(number: number, original: number, reply: number): boolean {
@@ -289,9 +283,9 @@ export class FlowTable {
   private insert(flow: FlowRef, hash: number): boolean {
     const { index, indexMask: mask } = this;
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
-      if (index[slot * 2 + 1] !== 0) continue;
-      index[slot * 2] = hash;
-      index[slot * 2 + 1] = flow + 1;
+      if (index[(slot << INDEX_SHIFT) + INDEX.REFERENCE] !== 0) continue;
+      index[(slot << INDEX_SHIFT) + INDEX.HASH] = hash;
+      index[(slot << INDEX_SHIFT) + INDEX.REFERENCE] = flow + 1;
       return true;
     }
     return false;
@@ -301,16 +295,20 @@ export class FlowTable {
   private unindex(flow: FlowRef): void {
     const { index, indexMask: mask } = this;
     let gap = this.hashOf(flow) & mask;
-    while (index[gap * 2 + 1] !== flow + 1) gap = (gap + 1) & mask;
-    for (let slot = (gap + 1) & mask; index[slot * 2 + 1] !== 0; slot = (slot + 1) & mask) {
-      const home = index[slot * 2] & mask;
+    while (index[(gap << INDEX_SHIFT) + INDEX.REFERENCE] !== flow + 1) gap = (gap + 1) & mask;
+    for (
+      let slot = (gap + 1) & mask;
+      index[(slot << INDEX_SHIFT) + INDEX.REFERENCE] !== 0;
+      slot = (slot + 1) & mask
+    ) {
+      const home = index[(slot << INDEX_SHIFT) + INDEX.HASH] & mask;
       // It may fill the gap if its home lies at or before the gap, going round.
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
-      index[gap * 2] = index[slot * 2];
-      index[gap * 2 + 1] = index[slot * 2 + 1];
+      index[(gap << INDEX_SHIFT) + INDEX.HASH] = index[(slot << INDEX_SHIFT) + INDEX.HASH];
+      index[(gap << INDEX_SHIFT) + INDEX.REFERENCE] = index[(slot << INDEX_SHIFT) + INDEX.REFERENCE];
       gap = slot;
     }
-    index[gap * 2 + 1] = 0;
+    index[(gap << INDEX_SHIFT) + INDEX.REFERENCE] = 0;
   }
 
   private rebuild(): void {

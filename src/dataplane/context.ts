@@ -8,8 +8,10 @@ import { COUNTER } from '../table/counters.js';
 import type { ServiceTable } from '../table/service-table.js';
 import { Coalescer } from './coalesce.js';
 import { type HandOff, HOPS_MAX } from './hand-off.js';
+import { forwardOf } from './hits.js';
 import { IcmpLimit } from './icmp-limit.js';
 import { RECORD, SLOTS, type Slab } from './packet.js';
+import { tallyOf } from './reinject.js';
 import { RetryTable } from './retry.js';
 import { DropReason } from './verdict.js';
 
@@ -48,8 +50,8 @@ export class WorkerContext {
   readonly hashes = new Int32Array(SLOTS);
   /** The slot whose hash stands in `hashes`, while `process` looks at a plain packet; else -1. */
   hashed = -1;
-  /** Written and never read: loading a flow's status brings its entry into the cache (see `locate`). */
-  readonly statuses = new Int32Array(SLOTS);
+  /** Written and never read: so that entries are looked at, which brings them into the cache (see `locateOf`). */
+  touched = 0;
   /** The Services; another one after a change, between two batches only. */
   table: ServiceTable;
   readonly flows: readonly FlowTable[];
@@ -81,6 +83,9 @@ export class WorkerContext {
   reapedMs = 0;
   /** By family: how many times its even share the reaper looks at, see loop.ts. */
   readonly reapPace: Int32Array;
+  /** The loops over a batch that are made for this context: the fast path, and the counts at the end. */
+  readonly forward: (count: number) => void;
+  readonly tally: (count: number) => void;
 
   constructor(parts: ContextParts) {
     this.slab = parts.slab;
@@ -99,6 +104,8 @@ export class WorkerContext {
     this.timeouts = parts.timeouts;
     this.counters = parts.counters;
     this.reapPace = new Int32Array(parts.flows.length).fill(1);
+    this.forward = forwardOf(this);
+    this.tally = tallyOf(this);
     // What the worker before this one held is gone with it.
     this.counters[COUNTER.DROPPED + DropReason.FragmentTimeout] += this.counters[COUNTER.HELD];
     this.counters[COUNTER.HELD] = 0;

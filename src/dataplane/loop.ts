@@ -9,7 +9,6 @@ import { coalesce } from './coalesce.js';
 import type { WorkerContext } from './context.js';
 import { giveUpHeld, nextHeld } from './fragment.js';
 import { HOPS_MAX } from './hand-off.js';
-import { forward } from './hits.js';
 import { SLOTS } from './packet.js';
 import { process } from './pipeline.js';
 import { reinject } from './reinject.js';
@@ -48,7 +47,7 @@ export function turn(cx: WorkerContext, device: Device, nowMs: number): number {
   if (taken < 0) return taken;
   cx.hopsLeft.fill(HOPS_MAX); // whatever the batch before, of either kind, has left in it
   const count = capture(cx, device);
-  forward(cx, count);
+  cx.forward(count);
   coalesce(cx, count);
   let used = count < 0 ? 0 : retryDue(cx, count);
   // What was held goes the packet's way as if it had come only now, from the free slots behind the batch.
@@ -65,7 +64,7 @@ function takeOver(cx: WorkerContext, device: Device): number {
   const count = cx.handOff.take(cx.slab, cx.hopsLeft);
   if (count === 0) return 0;
   cx.counters[COUNTER.TAKEN_OVER] += count;
-  forward(cx, count);
+  cx.forward(count);
   coalesce(cx, count);
   const failure = reinject(cx, device, count);
   return failure < 0 ? failure : count;

@@ -22,19 +22,17 @@ export function wordDelta(from: number, to: number): number {
 export const inverseDelta = (delta: number): number => ~delta & 0xffff;
 
 /** A full checksum (IPv4 header, TCP, UDP, ICMP) after a rewrite: HC' = ~(~HC + ~m + m'). @param delta folded */
-export function updateChecksum(check: number, delta: number): number {
+export const updateChecksum = (check: number, delta: number): number => {
   const sum = (~check & 0xffff) + delta;
   return ~(sum + (sum >>> 16)) & 0xffff; // two halves leave one carry, and adding it makes no other
-}
+};
 
 /**
  * A partial checksum after a rewrite of addresses. With VIRTIO_NET_HDR_F_NEEDS_CSUM the field holds the folded
  * sum of the pseudo-header, not a complement, and whoever sends the packet out adds the rest. Ports are not in
  * the pseudo-header, so only the delta of the addresses applies (linux/virtio_net.h; skb_checksum_help).
  */
-export function updatePartialChecksum(partial: number, delta: number): number {
-  return fold(partial + delta);
-}
+export const updatePartialChecksum = (partial: number, delta: number): number => fold(partial + delta);
 
 /**
  * The folded sum over `length` bytes (up to 65535) from byte `at` (even), continuing `initial`. Walks every
