@@ -60,9 +60,8 @@ export async function startDataplane(parts: DataplaneParts): Promise<RunningData
   steering.add(addresses);
   const signals = signalsFor(workers);
   const publisher = new Publisher(signals, table, () => supervisor.wake());
-  const perEndpoint = (): Int32Array => new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));
-  const active = perEndpoint();
-  const penalties = perEndpoint();
+  const active = new Int32Array(new SharedArrayBuffer(workers * ENDPOINT_ROWS * 4));
+  const penalties = new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));
   const supervisor: Supervisor = new Supervisor({
     workers,
     signals,

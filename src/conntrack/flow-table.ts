@@ -79,7 +79,7 @@ export interface FlowTableOptions {
   readonly capacity: number;
   /** Of the tuple hash. */
   readonly seed: number;
-  /** Flows of every endpoint id, shared by all workers: counted up and down with Atomics as flows come and go. */
+  /** Flows of every endpoint id, counted up and down as they come and go: see ActiveFlows. */
   readonly active: Int32Array;
 }
 
@@ -204,7 +204,7 @@ export class FlowTable {
     }
     if (isFirstUse) this.used++;
     else this.freeCount--;
-    Atomics.add(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
+    this.active[this.entries[at + ENTRY.ENDPOINT]]++;
     return number * 2;
   }
 
@@ -216,7 +216,7 @@ export class FlowTable {
     this.unindex(number * 2 + 1);
     this.entries[at] = 0;
     this.free[this.freeCount++] = number;
-    Atomics.sub(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
+    this.active[this.entries[at + ENTRY.ENDPOINT]]--;
   }
 
   /**
@@ -323,7 +323,7 @@ export class FlowTable {
         this.isNew(at) &&
         this.insertBoth(number, this.hashOf(number * 2), this.hashOf(number * 2 + 1))
       ) {
-        Atomics.add(this.active, this.entries[at + ENTRY.ENDPOINT], 1);
+        this.active[this.entries[at + ENTRY.ENDPOINT]]++;
         continue;
       }
       this.entries[at] = 0;

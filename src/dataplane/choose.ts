@@ -112,7 +112,7 @@ function leastLoaded(cx: WorkerContext, set: number, size: number, extra: number
   let bestWeight = 0;
   for (let index = 0; index < size; index++) {
     const endpoint = table.endpointAt(set, index);
-    const load = Atomics.load(active, table.words[endpoint + ENDPOINT.ID]) + extra;
+    const load = active.of(table.words[endpoint + ENDPOINT.ID]) + extra;
     const weight = table.words[endpoint + ENDPOINT.WEIGHT];
     if (index === 0 || load * bestWeight < bestLoad * weight) {
       best = index;
@@ -127,7 +127,7 @@ function leastLoaded(cx: WorkerContext, set: number, size: number, extra: number
 function firstIdle(cx: WorkerContext, set: number, size: number): number {
   const { table, active } = cx;
   for (let index = 0; index < size; index++) {
-    if (Atomics.load(active, table.words[table.endpointAt(set, index) + ENDPOINT.ID]) === 0) return index;
+    if (active.of(table.words[table.endpointAt(set, index) + ENDPOINT.ID]) === 0) return index;
   }
   return -1;
 }

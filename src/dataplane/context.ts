@@ -1,4 +1,5 @@
 /** Everything one worker works with, created once: every view and number of the packet's way. */
+import type { ActiveFlows } from '../conntrack/active-flows.js';
 import type { AffinityTable } from '../conntrack/affinity.js';
 import type { FlowTable } from '../conntrack/flow-table.js';
 import { FragmentTable } from '../conntrack/fragments.js';
@@ -24,8 +25,7 @@ export interface ContextParts {
   readonly affinity: AffinityTable;
   /** Turns of round robin, by row of the Service port; shared by all workers. */
   readonly turns: Int32Array;
-  /** Flows of every endpoint id; shared by all workers. */
-  readonly active: Int32Array;
+  readonly active: ActiveFlows;
   /** Until when each endpoint id is in the penalty box; shared by all workers. */
   readonly penalties: Int32Array;
   readonly random: Random;
@@ -58,7 +58,7 @@ export class WorkerContext {
   readonly pools: readonly PortPool[];
   readonly affinity: AffinityTable;
   readonly turns: Int32Array;
-  readonly active: Int32Array;
+  readonly active: ActiveFlows;
   /** Connections that wait for their endpoint's answer, and what is avoided meanwhile. */
   readonly retry: RetryTable;
   /** Datagrams of which fragments are on their way. */

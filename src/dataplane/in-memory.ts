@@ -2,6 +2,7 @@
  * The real pipeline on the in-memory device, without files and threads: what the conformance runner and the tests ask
  * their questions. The same table, steps and loop as a worker's.
  */
+import { ActiveFlows } from '../conntrack/active-flows.js';
 import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
 import { ALONE, type Share } from '../conntrack/owner.js';
@@ -23,7 +24,7 @@ export interface InMemoryOptions {
   readonly table: ArrayBufferLike;
   /** One a family. */
   readonly snatPools: readonly PoolWords[];
-  /** Shared state that the table's rows and ids index: see Registry. */
+  /** Shared state that the table's rows and ids index: see Registry, and ActiveFlows. */
   readonly turns: Int32Array;
   readonly active: Int32Array;
   readonly seed: number;
@@ -59,21 +60,22 @@ export class InMemoryDataplane {
   nowMs: number;
 
   constructor(options: InMemoryOptions) {
-    const { turns, active, seed, flowCapacity: capacity } = options;
+    const { turns, seed, flowCapacity: capacity } = options;
     const { share = ALONE, rings = handOffRings(share.workers) } = options;
+    const active = new ActiveFlows(options.active, share);
     const slab = new Slab();
     this.cx = new WorkerContext({
       slab,
       table: ServiceTable.from(options.table),
       flows: FAMILIES.map((family) => {
         const file = options.flowFiles?.[family] ?? new ArrayBuffer(flowFileBytes(family, capacity));
-        return new FlowTable(file, { family, capacity, seed, active });
+        return new FlowTable(file, { family, capacity, seed, active: active.own });
       }),
       pools: options.snatPools.map((pool, family) => new PortPool(family, pool, share)),
       affinity: options.affinity ?? freshAffinity(),
       turns,
       active,
-      penalties: options.penalties ?? new Int32Array(active.length),
+      penalties: options.penalties ?? new Int32Array(active.own.length),
       random: options.random ?? new Random(seed + share.worker),
       coalesce: options.coalesce ?? COALESCE.NONE,
       handOff: new HandOff(share, rings, () => {}),

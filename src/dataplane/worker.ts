@@ -5,6 +5,7 @@
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { errnoName, wake } from '../../native-bindings/index.js';
+import { ActiveFlows } from '../conntrack/active-flows.js';
 import { AffinityTable, affinityBytes } from '../conntrack/affinity.js';
 import { FlowTable, flowFileBytes } from '../conntrack/flow-table.js';
 import { type PoolWords, PortPool } from '../conntrack/port-pool.js';
@@ -52,7 +53,7 @@ export interface WorkerStartup {
   /** File of the ClientIP affinities of all workers, and how many it holds; a power of two. */
   readonly affinityPath: string;
   readonly affinityCapacity: number;
-  /** Shared by all workers: turns of round robin by row, flows and penalties by endpoint id. */
+  /** Shared by all workers: turns of round robin by row, penalties by endpoint id, and the words of ActiveFlows. */
   readonly turns: Int32Array;
   readonly active: Int32Array;
   readonly penalties: Int32Array;
@@ -68,15 +69,21 @@ export interface WorkerStartup {
 
 /** @throws Error when memory cannot be mapped or the device answers with an error; the supervisor decides then */
 export default function runWorker(startup: WorkerStartup): void {
-  const { signals, worker, tables, flowCapacity: capacity, seed, active } = startup;
+  const { signals, worker, tables, flowCapacity: capacity, seed } = startup;
   const share = { worker, workers: startup.wakes.length };
+  const active = new ActiveFlows(startup.active, share);
   const slab = new Slab();
   const cx = new WorkerContext({
     slab,
     table: ServiceTable.from(startup.table.bytes),
     flows: startup.flowsPaths.map(
       (path, family) =>
-        new FlowTable(mapped(path, flowFileBytes(family, capacity)), { family, capacity, seed, active }),
+        new FlowTable(mapped(path, flowFileBytes(family, capacity)), {
+          family,
+          capacity,
+          seed,
+          active: active.own,
+        }),
     ),
     pools: startup.snatPools.map((pool, family) => new PortPool(family, pool, share)),
     affinity: new AffinityTable(

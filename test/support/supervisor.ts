@@ -42,7 +42,7 @@ export function rig(
       affinityPath: join(dir, 'affinity'),
       affinityCapacity: 1024,
       turns: new Int32Array(new SharedArrayBuffer(64)),
-      active: new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4)),
+      active: new Int32Array(new SharedArrayBuffer(workers * ENDPOINT_ROWS * 4)),
       penalties: new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4)),
       seed: 1,
       snatPools: POOLS,

@@ -266,7 +266,7 @@ export class WatchedPlane {
       }
       if (live !== flows.count) throw new Error(`${live} flows, ${flows.count} counted`);
     }
-    const active = this.plane.cx.active.reduce((sum, count) => sum + count, 0);
+    const active = this.plane.cx.active.own.reduce((sum, count) => sum + count, 0);
     const counted = tables.reduce((sum, { count }) => sum + count, 0);
     if (active !== counted) throw new Error(`${counted} flows, ${active} counted by endpoint`);
     const waiting = retry.byEntry.flatMap((places) => [...places].filter((place) => place !== 0));

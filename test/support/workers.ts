@@ -16,7 +16,7 @@ export class TestWorkers {
     }: DataplaneOptions & { flowFilesOf?: (worker: number) => readonly ArrayBufferLike[] } = {},
   ) {
     const rings = handOffRings(count);
-    const active = new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));
+    const active = new Int32Array(new SharedArrayBuffer(count * ENDPOINT_ROWS * 4));
     const ids = options.ids ?? new Ids();
     this.workers = Array.from(
       { length: count },

@@ -42,7 +42,6 @@ export class Balancer {
   readonly #workers: InMemoryDataplane[] = [];
   readonly #files: ArrayBuffer[][];
   readonly #shared: Omit<ConstructorParameters<typeof InMemoryDataplane>[0], 'table'>;
-  readonly #active: Int32Array;
   readonly #pinned: boolean;
   #reapedSec = 0;
 
@@ -54,7 +53,6 @@ export class Balancer {
     const flowCapacity = powerOfTwoAtLeast(Math.max(flows, FLOWS_MIN));
     const turns = new Int32Array(new SharedArrayBuffer(PORT_ROWS * 4));
     this.registry = new Registry(turns, seed);
-    this.#active = new Int32Array(new SharedArrayBuffer(ENDPOINT_ROWS * 4));
     this.#pinned = pinned;
     this.#files = Array.from({ length: workers }, () => [
       new ArrayBuffer(flowFileBytes(FAMILY.V4, flowCapacity)),
@@ -64,7 +62,7 @@ export class Balancer {
       rings: handOffRings(workers),
       snatPools: [NO_POOL, NO_POOL_V6],
       turns,
-      active: this.#active,
+      active: new Int32Array(new SharedArrayBuffer(workers * ENDPOINT_ROWS * 4)),
       seed,
       flowCapacity,
       affinity: freshAffinity(),
@@ -131,7 +129,6 @@ export class Balancer {
    * @param table the current one
    */
   killWorkers(table: SharedArrayBuffer, ms: number): void {
-    this.#active.fill(0); // the new ones count the flows that they find
     this.#files.forEach((_, worker) => {
       this.#workers[worker] = this.#start(worker, table, ms);
     });
