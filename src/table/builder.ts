@@ -16,6 +16,7 @@ import {
   HEADER,
   MAGLEV_SIZE,
   nodePortKey,
+  PLACE,
   PORT,
   PREFIX,
   TABLE_MAGIC,
@@ -171,7 +172,8 @@ export class TableBuilder {
   finish(states: Int32Array): SharedArrayBuffer {
     const slots = powerOfTwoAtLeast(Math.max(4, Math.ceil(this.frontends.length * 1.25)));
     const buckets = slots / 4;
-    const frontendsAt = HEADER.SIZE;
+    const placesAt = HEADER.SIZE;
+    const frontendsAt = placesAt + slots * PLACE.SIZE;
     const displacementsAt = frontendsAt + slots * FRONTEND.SIZE;
     const addressesAt = displacementsAt + Math.ceil(buckets / Int32Array.BYTES_PER_ELEMENT);
     const isLong = ({ address }: { address: readonly number[] }): boolean => address.length > 1;
@@ -188,7 +190,8 @@ export class TableBuilder {
     words[HEADER.VERSION] = TABLE_VERSION;
     words[HEADER.WORDS] = wordCount;
     words[HEADER.FLAGS] = this.flags;
-    words[HEADER.FRONTEND_MASK] = slots - 1;
+    words[HEADER.PLACE_MASK] = slots - 1;
+    words[HEADER.PLACES_AT] = placesAt;
     words[HEADER.FRONTENDS_AT] = frontendsAt;
     words[HEADER.FRONTEND_COUNT] = this.frontends.length;
     words[HEADER.ENDPOINT_COUNT] = this.endpoints.length / ENDPOINT.SIZE;
@@ -211,9 +214,10 @@ export class TableBuilder {
     let longAt = addressesAt;
     for (const [i, frontend] of this.frontends.entries()) {
       const { key, address, kind, port } = frontend;
+      const place = placesAt + placed.slots[i] * PLACE.SIZE;
+      words[place + PLACE.KEY] = key;
+      words[place + PLACE.ADDRESS] = isLong(frontend) ? longAt : (address[0] ?? 0);
       const at = frontendsAt + placed.slots[i] * FRONTEND.SIZE;
-      words[at + FRONTEND.KEY] = key;
-      words[at + FRONTEND.ADDRESS] = isLong(frontend) ? longAt : (address[0] ?? 0);
       words[at + FRONTEND.KIND] = kind;
       words[at + FRONTEND.PORT] = portsAt + port;
       if (!isLong(frontend)) continue;

@@ -2,8 +2,9 @@
  * The bytes of a compiled service table: what the control plane writes and the workers read, and nothing else
  * passes between the two planes about Services. One buffer of 32-bit words; the numbers below are word offsets.
  *
- *   header | frontends: a hash table of (address, port, protocol) -> kind and Service port, and of our addresses
- *          | displacements: what keeps the frontends from meeting, see displace.ts
+ *   header | places: a hash table of (address, port, protocol), and of our addresses
+ *          | frontends: kind and Service port of what has the place of the same number
+ *          | displacements: what keeps the places from meeting, see displace.ts
  *          | addresses: of IPv6 frontends
  *          | ports: Service ports, each with its endpoint sets, policies and ranges
  *          | endpoints: records; those of one set stand side by side
@@ -13,13 +14,13 @@
  *          | maglev: lookup tables of MAGLEV_SIZE indexes
  *
  * Addresses of endpoints and prefixes take four words, an IPv4 address its first, so that both families share the records. A
- * frontend has one word, so that four of them fill a cache line: an IPv6 address stands elsewhere. Written once by `TableBuilder`,
- * never changed after; a change of Services is a new buffer.
+ * place has one, so that eight of them fill a cache line: an IPv6 address stands elsewhere, and so does what only a lookup that has
+ * found its place asks for. Written once by `TableBuilder`, never changed after; a change of Services is a new buffer.
  */
 import { ADDRESS_WORDS_MAX } from '../wire/family.js';
 
 export const TABLE_MAGIC = 0x666c6f77; // "flow"
-export const TABLE_VERSION = 3;
+export const TABLE_VERSION = 4;
 
 export const HEADER = {
   MAGIC: 0,
@@ -28,11 +29,11 @@ export const HEADER = {
   WORDS: 2,
   /** Bits of TABLE_FLAG. */
   FLAGS: 3,
-  /** Slots of the frontend hash table minus one; a power of two minus one. */
-  FRONTEND_MASK: 4,
-  FRONTENDS_AT: 5,
+  /** Number of places minus one; a power of two minus one. */
+  PLACE_MASK: 4,
+  PLACES_AT: 5,
   FRONTEND_COUNT: 6,
-  /** Slots that a lookup looks at: 1, save for keys that could not be parted. */
+  /** Places that a lookup looks at: 1, save for keys that could not be parted. */
   PROBES_MAX: 7,
   ENDPOINT_COUNT: 8,
   /** Ids below it have a state. */
@@ -44,9 +45,10 @@ export const HEADER = {
   SERVICE_PREFIXES: 14,
   /** Prefixes of links whose hosts answer each other directly. */
   LINK_PREFIXES: 16,
-  /** Buckets of the frontends minus one, and where the bytes of their displacements begin. */
+  /** Buckets of the places minus one, and where the bytes of their displacements begin. */
   BUCKET_MASK: 18,
   DISPLACEMENTS_AT: 19,
+  FRONTENDS_AT: 20,
   SIZE: 32,
 } as const;
 
@@ -70,17 +72,22 @@ export const TABLE_FLAG = {
   DETECT_LOCAL: 64,
 } as const;
 
-/** A frontend: one (address, port, protocol) that the proxy answers for; or an address of ours as a whole. */
-export const FRONTEND = {
-  /** `frontendKey(...)`; 0 marks an empty slot. */
+/** What a lookup compares. */
+export const PLACE = {
+  /** `frontendKey(...)`; 0 marks an empty place. */
   KEY: 0,
   /** The IPv4 address, or the offset of the IPv6 address. */
   ADDRESS: 1,
+  SIZE: 2,
+} as const;
+
+/** A frontend: one (address, port, protocol) that the proxy answers for; or an address of ours as a whole. */
+export const FRONTEND = {
   /** FRONTEND_KIND of a frontend, bits of ADDRESS_FLAG of a whole address. */
-  KIND: 2,
+  KIND: 0,
   /** Offset of the Service port's record. */
-  PORT: 3,
-  SIZE: 4,
+  PORT: 1,
+  SIZE: 2,
 } as const;
 
 export const FRONTEND_KIND = { CLUSTER_IP: 1, EXTERNAL_IP: 2, LOAD_BALANCER: 3, NODE_PORT: 4 } as const;

@@ -4,7 +4,16 @@
  */
 import { bucketOf, slotOf } from './displace.js';
 import { hashFrontend } from './hash-frontend.js';
-import { ENDPOINT, ENDPOINT_STATE, FRONTEND, HEADER, PREFIX, TABLE_MAGIC, TABLE_VERSION } from './layout.js';
+import {
+  ENDPOINT,
+  ENDPOINT_STATE,
+  FRONTEND,
+  HEADER,
+  PLACE,
+  PREFIX,
+  TABLE_MAGIC,
+  TABLE_VERSION,
+} from './layout.js';
 
 export const NO_FRONTEND = -1;
 
@@ -22,7 +31,8 @@ export class ServiceTable {
   readonly endpointCount: number;
   /** What becomes of flows to each endpoint id: see ENDPOINT_STATE. */
   readonly states: Int32Array;
-  private readonly frontendMask: number;
+  private readonly placeMask: number;
+  private readonly placesAt: number;
   private readonly frontendsAt: number;
   private readonly bucketMask: number;
   private readonly displacements: Uint8Array;
@@ -34,7 +44,8 @@ export class ServiceTable {
     this.flags = words[HEADER.FLAGS];
     this.frontendCount = words[HEADER.FRONTEND_COUNT];
     this.endpointCount = words[HEADER.ENDPOINT_COUNT];
-    this.frontendMask = words[HEADER.FRONTEND_MASK];
+    this.placeMask = words[HEADER.PLACE_MASK];
+    this.placesAt = words[HEADER.PLACES_AT];
     this.frontendsAt = words[HEADER.FRONTENDS_AT];
     this.bucketMask = words[HEADER.BUCKET_MASK];
     const displacements = words[HEADER.DISPLACEMENTS_AT] * Int32Array.BYTES_PER_ELEMENT;
@@ -73,13 +84,14 @@ export class ServiceTable {
     const words = this.words;
     const hash = hashFrontend(address, at, count, key);
     const displacement = this.displacements[bucketOf(hash, this.bucketMask)];
-    let slot = slotOf(hash, displacement, this.frontendMask);
+    let slot = slotOf(hash, displacement, this.placeMask);
     for (let probes = this.probesMax; probes > 0; probes--) {
-      const frontend = this.frontendsAt + slot * FRONTEND.SIZE;
-      const found = words[frontend];
+      const place = this.placesAt + slot * PLACE.SIZE;
+      const found = words[place];
       if (found === 0) return NO_FRONTEND;
-      if (found === key && hasAddress(words, frontend, address, at, count)) return frontend;
-      slot = (slot + 1) & this.frontendMask;
+      if (found === key && hasAddress(words, place, address, at, count))
+        return this.frontendsAt + slot * FRONTEND.SIZE;
+      slot = (slot + 1) & this.placeMask;
     }
     return NO_FRONTEND;
   }
@@ -140,15 +152,15 @@ export class ServiceTable {
   }
 }
 
-/** Whether the frontend is of this address; a NodePort, looked up without one, is. */
+/** Whether the place is of this address; a NodePort, looked up without one, is. */
 function hasAddress(
   words: Int32Array,
-  frontend: number,
+  place: number,
   address: Int32Array,
   at: number,
   count: number,
 ): boolean {
-  const own = words[frontend + FRONTEND.ADDRESS];
+  const own = words[place + PLACE.ADDRESS];
   if (count <= 1) return count === 0 || own === address[at];
   return sameWords(words, own, address, at, count);
 }

@@ -181,7 +181,7 @@ t.test('bytes that are no table of this version are refused', async (t) => {
   t.throws(() => ServiceTable.from(new ArrayBuffer(0)), TableFormatError);
   t.throws(() => ServiceTable.from(new ArrayBuffer(63)), TableFormatError);
   t.throws(() => ServiceTable.from(new ArrayBuffer(4096)), /magic/);
-  t.throws(() => ServiceTable.from(changed(HEADER.VERSION, 1)), /version 1, this is 3/);
+  t.throws(() => ServiceTable.from(changed(HEADER.VERSION, 1)), /version 1, this is 4/);
   t.throws(() => ServiceTable.from(changed(HEADER.WORDS, 5)), TableFormatError);
 });
 
