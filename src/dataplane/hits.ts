@@ -100,7 +100,12 @@ function locateOf(cx: WorkerContext): (count: number, family: number) => void {
       i++;
     }
     let touched = 0;
-    for (let i = 0; i < count; i++) touched |= entries[entryOf(located[slotOf(i)], entryShift)];
+    for (let i = 0; i < count; i++) {
+      const slot = slotOf(i);
+      const flow = located[slot];
+      if (flow === NO_FLOW || (plain[slot] & PLAIN.FAMILY) !== familyBit) continue;
+      touched |= entries[entryOf(flow, entryShift)];
+    }
     cx.touched = touched;
   };
 }
