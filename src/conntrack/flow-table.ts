@@ -36,7 +36,7 @@ const MAGIC = 0x70696e73; // "pins"
 const VERSION = 3;
 
 /** No lookup and no insert looks at more index slots: at half load the longest run is far below. */
-const PROBES_MAX = 128;
+export const PROBES_MAX = 128;
 
 /** Bytes of a record, by family. */
 export const entryBytes = (family: number): number => ENTRY_WORDS[family] * 4;
@@ -51,7 +51,9 @@ export const INDEX_SHIFT = 1;
 
 /**
  * The hash of the tuple at `at`. Word by word, because a loop in the loop of whoever asks costs more than it saves (see hits.ts).
- * @param seed drawn at start, so that nobody can aim at one slot
+ * Who has an IPv6 network for himself can find addresses with equal hashes, whatever the seed, some hundred of each; then flows near
+ * theirs are refused, and PROBES_MAX bounds what a lookup costs.
+ * @param seed drawn at start, so that otherwise nobody can aim at one slot
  */
 export const hashTuple = (
   seed: number,

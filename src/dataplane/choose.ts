@@ -1,6 +1,6 @@
 /**
  * Which endpoint of a set a new flow gets: one function for each algorithm, all over the same compiled sets. What they
- * remember between flows (turns, connections) is shared by all workers and touched for first packets only.
+ * remember between flows (turns, connections) is shared by all workers and asked for first packets only.
  */
 
 import { finish, mix } from '../shared/hash.js';

@@ -1,6 +1,6 @@
 /**
- * What the fast path asks of a packet first: is it plain, which is IPv4 or IPv6 without extension headers, no fragment, TCP or
- * UDP, and nothing in it that may begin or end a connection? Everything else goes to `process`, which begins from the packet.
+ * What the fast path asks of a packet first: is it plain, which is IPv4 without options or IPv6 without extension headers, no
+ * fragment, UDP or TCP without SYN, FIN and RST? Everything else goes to `process`, which begins from the packet.
  */
 import { hashTuple } from '../conntrack/flow-table.js';
 import { half } from '../wire/byte-order.js';

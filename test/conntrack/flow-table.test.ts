@@ -9,7 +9,7 @@ import {
   flowFileBytes,
   NO_FLOW,
 } from '../../src/conntrack/flow-table.js';
-import { FAMILY, TUPLE_WORDS } from '../../src/wire/family.js';
+import { FAMILIES, FAMILY, TUPLE_WORDS } from '../../src/wire/family.js';
 import { holds } from '../support/property.js';
 
 const UDP = 17;
@@ -78,6 +78,21 @@ t.test('an entry is one cache line, for IPv6 two', async (t) => {
   t.equal(entryBytes(FAMILY.V6), 128);
   for (const family of [FAMILY.V4, FAMILY.V6]) {
     t.ok(ENTRY.ORIGINAL + 2 * TUPLE_WORDS[family] <= ENTRY_WORDS[family], 'both tuples fit');
+  }
+});
+
+t.test('every word of a tuple counts for its hash, and none behind it', async (t) => {
+  for (const family of FAMILIES) {
+    const table = fresh(8, family);
+    const words = Int32Array.from({ length: table.tupleWords + 4 }, (_, i) => Math.imul(i + 1, 0x01020304));
+    const hash = table.hash(words, 2, UDP);
+    for (let i = 0; i < words.length; i++) {
+      const other = words.slice();
+      other[i] ^= 1;
+      const isOfTuple = i >= 2 && i < 2 + table.tupleWords;
+      t.equal(table.hash(other, 2, UDP) !== hash, isOfTuple, `family ${family}, word ${i - 2}`);
+    }
+    t.not(table.hash(words, 2, UDP + 1), hash, 'and the protocol');
   }
 });
 

@@ -9,6 +9,13 @@ import { type Services, TestDataplane } from '../support/dataplane.js';
 import { frame, type PacketSpec, type TcpFlag, view } from '../support/packets.js';
 import { holds } from '../support/property.js';
 
+/** No word of these is zero, and no two are alike. */
+const VIP6 = '[fd00:96:1:2:3:4:5:6]';
+const PODS6 = ['[fd00:244:a:b:c:d:e:f]', '[fd00:244:a:b:c:d:e:10]'] as const;
+const CLIENT6 = '[2001:db8:1:2:3:4:5:6]';
+/** Its UDP and TCP tuples have the hash of CLIENT6's, with every seed: see `hashTuple`. */
+const SAME_HASH6 = '[2001:db8:1:2:3:84:5:486]';
+
 const SERVICES: Services = {
   '10.96.0.1:80/tcp': ['10.244.0.1:80', '10.244.0.2:80'],
   '10.96.0.1:53/udp': ['10.244.0.1:53'],
@@ -17,15 +24,15 @@ const SERVICES: Services = {
     retry: true,
     affinitySec: 60,
   },
-  '[fd00:96::1]:80/tcp': ['[fd00:244::1]:80', '[fd00:244::2]:80'],
-  '[fd00:96::1]:53/udp': ['[fd00:244::1]:53', '[fd00:244::2]:53'],
+  [`${VIP6}:80/tcp`]: [`${PODS6[0]}:80`, `${PODS6[1]}:80`],
+  [`${VIP6}:53/udp`]: [`${PODS6[0]}:53`, `${PODS6[1]}:53`],
 };
 const FEWER: Services = {
   '10.96.0.1:80/tcp': ['10.244.0.2:80'],
   '10.96.0.1:53/udp': [],
   '10.96.0.2:80/tcp': { endpoints: ['10.244.0.3:80'], retry: true },
-  '[fd00:96::1]:80/tcp': ['[fd00:244::2]:80'],
-  '[fd00:96::1]:53/udp': ['[fd00:244::2]:53'],
+  [`${VIP6}:80/tcp`]: [`${PODS6[1]}:80`],
+  [`${VIP6}:53/udp`]: [`${PODS6[1]}:53`],
 };
 
 /** Without the fast path: every packet through `process`. */
@@ -110,9 +117,9 @@ const step = fc.oneof(
 const DESTINATIONS = [
   '10.96.0.1:80',
   '10.96.0.2:80',
-  '[fd00:96::1]:80',
+  `${VIP6}:80`,
   '10.96.0.1:53',
-  '[fd00:96::1]:53',
+  `${VIP6}:53`,
   '192.0.2.1:80',
 ];
 
@@ -156,7 +163,9 @@ t.test('any sequence of batches, pauses and changes', async () => {
               return earlier === undefined ? [] : [frame(specOf(earlier.from, earlier.to, p.shape))];
             }
             const to = DESTINATIONS[p.to];
-            const from = to.startsWith('[') ? `[2001:db8::9]:${p.port}` : `10.0.1.2:${p.port}`;
+            const from = to.startsWith('[')
+              ? `${p.port > 3 ? CLIENT6 : SAME_HASH6}:${(p.port % 3) + 1}`
+              : `10.0.1.2:${p.port}`;
             return [frame(specOf(to, from, p.shape))];
           });
         }
@@ -194,13 +203,30 @@ t.test('any sequence of batches, pauses and changes', async () => {
 t.test('the longest IPv6 packet, whose length takes more than 16 bits', async (t) => {
   const fast = new TestDataplane(SERVICES, { seed: 3 });
   const slow = new SlowTwin(SERVICES, { seed: 3 });
-  const ends = { from: '[fd00::1]:5', to: '[fd00:96::1]:53', protocol: 'udp' } as const;
+  const ends = { from: '[fd00::1]:5', to: `${VIP6}:53`, protocol: 'udp' } as const;
   const payload = new Uint8Array(65_535 - 8).fill(7);
   for (const bytes of [frame(ends), frame({ ...ends, payload }), frame({ ...ends, payload })]) {
     t.strictSame(fast.send(bytes), slow.send(bytes));
   }
   t.equal(fast.counts['forwarded'], 3);
   t.ok(fast.cx.counters.every((value, i) => value === slow.cx.counters[i]));
+});
+
+t.test('two IPv6 clients whose tuples have the same hash', async (t) => {
+  const fast = new TestDataplane(SERVICES, { seed: 3 });
+  const slow = new SlowTwin(SERVICES, { seed: 3 });
+  const batch = [CLIENT6, SAME_HASH6, CLIENT6, SAME_HASH6].map((from) =>
+    frame({ from: `${from}:7`, to: `${VIP6}:53`, protocol: 'udp', payload: Buffer.from(from) }),
+  );
+  for (let i = 0; i < 3; i++) {
+    const out = fast.send(...batch);
+    t.strictSame(out, slow.send(...batch));
+    const sources = out.map((bytes) => view(bytes).from);
+    t.not(sources[0], sources[1], 'two flows');
+    t.strictSame(sources.slice(0, 2), sources.slice(2));
+  }
+  const { hashes } = fast.cx;
+  t.equal(hashes[0], hashes[1], 'they have the same hash: the test tests what it says');
 });
 
 t.test('a batch in which a connection ends, begins anew and goes on', async (t) => {

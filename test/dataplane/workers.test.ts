@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { DROP_REASON_NAMES, DropReason } from '../../src/dataplane/verdict.js';
+import { ALGORITHM } from '../../src/table/layout.js';
 import { cutAll, reassemble } from '../support/fragments.js';
 import { frame, icmpError, type PacketSpec, VNET_BYTES, view } from '../support/packets.js';
 import { holds } from '../support/property.js';
@@ -40,6 +41,21 @@ function sumOf({ counts }: TestWorkers): { received: number; ended: number } {
 for (const { name, VIP, OTHER_PORT, NODE_PORT, ENDPOINTS, client, UNREACHABLE } of FAMILIES) {
   const SERVICES = { [`${VIP}/tcp`]: ENDPOINTS, [`${VIP}/udp`]: ENDPOINTS };
   const twice = fc.tuple(fc.nat(), fc.nat());
+
+  t.test(`${name}: least connection counts the flows of all workers`, async (t) => {
+    const algorithm = ALGORITHM.LEAST_CONNECTION;
+    const workers = new TestWorkers({ [`${VIP}/tcp`]: { endpoints: ENDPOINTS, algorithm } }, 3);
+    const flows = ENDPOINTS.map(() => 0);
+    for (let n = 0; n < 60; n++) {
+      const [out] = workers.deliver(n % 3, frame({ from: client(n), to: VIP, flags: ['SYN'] }));
+      flows[ENDPOINTS.indexOf(view(out!).to)]!++;
+      t.ok(Math.max(...flows) - Math.min(...flows) <= 1, `after ${n + 1} flows: ${flows}`);
+    }
+    t.ok(
+      workers.workers.every(({ flowCount }) => flowCount > 5),
+      'every worker has some of them',
+    );
+  });
 
   t.test(`${name}: flows live at any number of workers, whichever their packets come to`, async () => {
     const play = fc.property(
