@@ -3,9 +3,9 @@
  * slab stands in for the TUN; what it costs by itself is measured and taken off. See rates.ts.
  */
 import { fileURLToPath } from 'node:url';
-import { run } from '../src/lab/process.js';
 import { FAMILY } from '../src/wire/family.js';
 import { type Figure, figureOf } from './figures.js';
+import { printedBy } from './printed-by.js';
 import type { Rates, RatesAsked } from './rates.js';
 import { SERVICE_COUNTS, type WorldOptions } from './world.js';
 
@@ -39,10 +39,4 @@ export async function pipelineFigures(rounds: number): Promise<Figure[]> {
   return figures;
 }
 
-async function ratesIn(asked: RatesAsked): Promise<Rates> {
-  const { code, stdout, stderr } = await run(process.execPath, [RATES, JSON.stringify(asked)], {
-    timeoutMs: 120_000,
-  });
-  if (code !== 0) throw new Error(`${RATES} failed: ${stderr.trim()}`);
-  return JSON.parse(stdout) as Rates;
-}
+const ratesIn = (asked: RatesAsked): Promise<Rates> => printedBy([RATES, JSON.stringify(asked)]);

@@ -23,9 +23,9 @@ export const ENTRY = {
   ORIGINAL: 10,
 } as const;
 
-/** Words of an entry, by family: the tuples behind the common part, rounded up to whole cache lines. And which power of two that is. */
-export const ENTRY_WORDS = [16, 32] as const;
+/** Words of an entry, by family: the tuples behind the common part, rounded up to whole cache lines; first as a power of two. */
 export const ENTRY_SHIFT = [4, 5] as const;
+export const ENTRY_WORDS = ENTRY_SHIFT.map((shift) => 1 << shift);
 
 /** Direction of a packet within its flow: the low bit of a FlowRef. */
 export const DIRECTION = { ORIGINAL: 0, REPLY: 1 } as const;

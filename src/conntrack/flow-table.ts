@@ -45,9 +45,8 @@ export const entryBytes = (family: number): number => ENTRY_WORDS[family] * 4;
 export const flowFileBytes = (family: number, capacity: number): number =>
   FLOW_FILE.BYTES + capacity * entryBytes(family);
 
-/** Words of a slot of the index, and which power of two that is. */
-export const INDEX = { HASH: 0, REFERENCE: 1 } as const;
-export const INDEX_SHIFT = 1;
+/** Words of a slot of the index. */
+export const INDEX = { HASH: 0, REFERENCE: 1, SIZE: 2 } as const;
 
 /**
  * The hash of the tuple at `at`. Word by word, because a loop in the loop of whoever asks costs more than it saves (see hits.ts).
@@ -125,7 +124,7 @@ export class FlowTable {
     this.capacity = capacity;
     this.seed = seed | 0;
     this.active = active;
-    this.index = new Int32Array(capacity * 4 * 2); // two references a flow, half full, two words each
+    this.index = new Int32Array(capacity * 4 * INDEX.SIZE); // two references a flow, half full
     this.indexMask = capacity * 4 - 1;
     this.free = new Int32Array(capacity);
     this.used = usedOf(this.header, capacity);
@@ -157,9 +156,9 @@ export class FlowTable {
     const { index, entries, tupleWords, entryWords } = this;
     const mask = this.indexMask;
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
-      const reference = index[(slot << INDEX_SHIFT) + INDEX.REFERENCE];
+      const reference = index[slot * INDEX.SIZE + INDEX.REFERENCE];
       if (reference === 0) return NO_FLOW;
-      if (index[(slot << INDEX_SHIFT) + INDEX.HASH] !== hash) continue;
+      if (index[slot * INDEX.SIZE + INDEX.HASH] !== hash) continue;
       const flow = reference - 1;
       const entry = (flow >> 1) * entryWords;
       const tuple = entry + ENTRY.ORIGINAL + (flow & 1) * tupleWords;
@@ -285,9 +284,9 @@ export class FlowTable {
   private insert(flow: FlowRef, hash: number): boolean {
     const { index, indexMask: mask } = this;
     for (let slot = hash & mask, probes = PROBES_MAX; probes > 0; slot = (slot + 1) & mask, probes--) {
-      if (index[(slot << INDEX_SHIFT) + INDEX.REFERENCE] !== 0) continue;
-      index[(slot << INDEX_SHIFT) + INDEX.HASH] = hash;
-      index[(slot << INDEX_SHIFT) + INDEX.REFERENCE] = flow + 1;
+      if (index[slot * INDEX.SIZE + INDEX.REFERENCE] !== 0) continue;
+      index[slot * INDEX.SIZE + INDEX.HASH] = hash;
+      index[slot * INDEX.SIZE + INDEX.REFERENCE] = flow + 1;
       return true;
     }
     return false;
@@ -297,20 +296,20 @@ export class FlowTable {
   private unindex(flow: FlowRef): void {
     const { index, indexMask: mask } = this;
     let gap = this.hashOf(flow) & mask;
-    while (index[(gap << INDEX_SHIFT) + INDEX.REFERENCE] !== flow + 1) gap = (gap + 1) & mask;
+    while (index[gap * INDEX.SIZE + INDEX.REFERENCE] !== flow + 1) gap = (gap + 1) & mask;
     for (
       let slot = (gap + 1) & mask;
-      index[(slot << INDEX_SHIFT) + INDEX.REFERENCE] !== 0;
+      index[slot * INDEX.SIZE + INDEX.REFERENCE] !== 0;
       slot = (slot + 1) & mask
     ) {
-      const home = index[(slot << INDEX_SHIFT) + INDEX.HASH] & mask;
+      const home = index[slot * INDEX.SIZE + INDEX.HASH] & mask;
       // It may fill the gap if its home lies at or before the gap, going round.
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
-      index[(gap << INDEX_SHIFT) + INDEX.HASH] = index[(slot << INDEX_SHIFT) + INDEX.HASH];
-      index[(gap << INDEX_SHIFT) + INDEX.REFERENCE] = index[(slot << INDEX_SHIFT) + INDEX.REFERENCE];
+      index[gap * INDEX.SIZE + INDEX.HASH] = index[slot * INDEX.SIZE + INDEX.HASH];
+      index[gap * INDEX.SIZE + INDEX.REFERENCE] = index[slot * INDEX.SIZE + INDEX.REFERENCE];
       gap = slot;
     }
-    index[(gap << INDEX_SHIFT) + INDEX.REFERENCE] = 0;
+    index[gap * INDEX.SIZE + INDEX.REFERENCE] = 0;
   }
 
   private rebuild(): void {

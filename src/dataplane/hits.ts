@@ -15,7 +15,7 @@
  * (docs/decisions/0017-the-fast-path-is-made-for-its-worker.md).
  */
 import { DIRECTION, ENTRY, ENTRY_SHIFT, STATUS } from '../conntrack/entry.js';
-import { type FlowRef, INDEX, INDEX_SHIFT, NO_FLOW, PROBES_MAX } from '../conntrack/flow-table.js';
+import { type FlowRef, INDEX, NO_FLOW, PROBES_MAX } from '../conntrack/flow-table.js';
 import { TCP_STATE } from '../conntrack/tcp-state.js';
 import { TIMEOUT } from '../conntrack/timeouts.js';
 import { COUNTER, ENDPOINT_ROW, endpointRow } from '../table/counters.js';
@@ -89,7 +89,7 @@ function locateOf(cx: WorkerContext): (count: number, family: number) => void {
         continue;
       }
       const hash = hashes[slot];
-      const at = ((hash + step) & indexMask) << INDEX_SHIFT;
+      const at = ((hash + step) & indexMask) * INDEX.SIZE;
       const reference = index[at + INDEX.REFERENCE];
       if (reference !== 0 && index[at + INDEX.HASH] !== hash && step < PROBES_MAX) {
         step++;

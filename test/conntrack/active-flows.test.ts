@@ -33,16 +33,13 @@ t.test(
     const shared = words();
     const share = { worker: 1, workers: WORKERS };
     const file = new ArrayBuffer(flowFileBytes(FAMILY.V4, 8));
-    const start = (): { active: ActiveFlows; flows: FlowTable } => {
-      const active = new ActiveFlows(shared, share);
-      return {
-        active,
-        flows: new FlowTable(file, { family: FAMILY.V4, capacity: 8, seed: 1, active: active.own }),
-      };
+    const start = (): FlowTable => {
+      const active = new ActiveFlows(shared, share).own;
+      return new FlowTable(file, { family: FAMILY.V4, capacity: 8, seed: 1, active });
     };
     const other = new ActiveFlows(shared, { worker: 2, workers: WORKERS });
     other.own[5] = 7;
-    const { flows } = start();
+    const flows = start();
     const at = flows.allocate();
     flows.entries[at + ENTRY.ENDPOINT] = 5;
     const tuple = flows.tupleOf(at, 0);
